@@ -15,14 +15,14 @@ import colorseg
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("book/**/[!.]*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]["url"]
 HOOKS = {
     hook["id"]: hook | {"rev": repo["rev"]}
-    for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
     for hook in repo["hooks"]
 }
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text("utf-8")
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -49,7 +49,7 @@ def test_readme_has_the_plain_commands_behind_make(target):
 
 @pytest.mark.parametrize("path", ["README.md", ".ci/run", ".github/workflows/ci.yml"])
 def test_every_make_command_that_is_named_exists(path):
-    targets = set(re.findall(r"(?:^|`|run: )make (\w+)", (ROOT / path).read_text(), re.M))
+    targets = set(re.findall(r"(?:^|`|run: )make (\w+)", (ROOT / path).read_text("utf-8"), re.M))
     assert {"book", "test"} <= targets
     for target in targets:
         assert make(target)
@@ -65,7 +65,7 @@ def test_notebook_has_no_outputs(path):
 @notebooks
 def test_notebook_runs_on_any_machine(path):
     """Its kernel is the plain one, and on Colab its first cell installs this version from here."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook = json.loads(path.read_text("utf-8"))
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
     wanted = f'--no-deps "colorseg @ git+{REPOSITORY}@v{PROJECT["version"]}"'
@@ -74,14 +74,14 @@ def test_notebook_runs_on_any_machine(path):
 
 def test_repository_address_is_the_same_everywhere():
     paths = ["README.md", "CHANGELOG.md", "pyproject.toml", *NOTEBOOKS]
-    text = "\n".join((ROOT / path).read_text(encoding="utf-8") for path in paths)
+    text = "\n".join((ROOT / path).read_text("utf-8") for path in paths)
     found = set(re.findall(r"https://github\.com/[\w.-]+/colorseg\b", text))
     assert found == {REPOSITORY}
 
 
 def test_version_is_the_same_everywhere():
     assert colorseg.__version__ == PROJECT["version"]
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)[1]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)[1]
     assert newest == PROJECT["version"]
 
 
