@@ -1,12 +1,12 @@
 """Color spaces as inverse pairs of pure functions: R'G'B' <-> YUV and R'G'B' <-> CIE Lab.
 
-| function     | domain                                  | range                                    |
-|--------------|-----------------------------------------|------------------------------------------|
-| `luma`       | RGB in [0, 1]                           | [0, 1], one channel                      |
-| `rgb_to_yuv` | RGB in [0, 1]                           | Y [0, 1], U [-0.436, 0.436], V [-0.615, 0.615] |
-| `yuv_to_rgb` | YUV                                     | RGB, outside [0, 1] where out of gamut   |
-| `rgb_to_lab` | RGB in [0, 1]                           | L [0, 100], a and b about [-108, 98]     |
-| `lab_to_rgb` | Lab                                     | RGB, outside [0, 1] where out of gamut   |
+| function     | domain        | range                                          |
+|--------------|---------------|------------------------------------------------|
+| `luma`       | RGB in [0, 1] | [0, 1], one channel                            |
+| `rgb_to_yuv` | RGB in [0, 1] | Y [0, 1], U [-0.436, 0.436], V [-0.615, 0.615] |
+| `yuv_to_rgb` | YUV           | RGB, outside [0, 1] where out of gamut         |
+| `rgb_to_lab` | RGB in [0, 1] | L [0, 100], a [-86, 98], b [-108, 94]          |
+| `lab_to_rgb` | Lab           | RGB, outside [0, 1] where out of gamut         |
 
 Everything runs on `keras.ops`, hence on any Keras backend, and takes numpy arrays, too.
 """

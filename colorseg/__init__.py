@@ -1,0 +1,26 @@
+"""colorseg: automatic colorization treated as segmentation.
+
+Names are imported when they are first used, so that `import colorseg` stays quick and starts
+neither TensorFlow nor a GPU.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["baselines", "cli", "color", "encodings", "metrics", "presets", "toy_pets"],
+    submod_attrs={
+        "color": ["fit_to_gamut", "lab_to_rgb", "luma", "rgb_to_lab", "rgb_to_yuv", "yuv_to_rgb"],
+        "data": ["breed_names", "load", "make_dataset", "photos", "resize"],
+        "encodings": ["YUV", "Chroma", "QuantizedAB"],
+        "evaluate": ["evaluate"],
+        "losses": ["EncodedLoss"],
+        "model": ["build_unet", "load_pretrained", "load_run"],
+        "photo": ["PhotoError", "read_photo"],
+        "predict": ["colorize", "segment"],
+        "presets": ["Config", "preset"],
+        "tasks": ["VOID", "Task", "breed_task", "color_task", "compile_args", "mask_task"],
+        "training": ["train"],
+    },
+)
+__version__ = "0.1.0"

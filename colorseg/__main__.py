@@ -1,0 +1,7 @@
+"""`python -m colorseg`: the command line."""
+
+import sys
+
+from colorseg.cli import main
+
+sys.exit(main())

@@ -1,0 +1,271 @@
+"""The command line: `colorseg train | evaluate | colorize | segment`.
+
+The library is imported only when a command runs, so that help comes at once.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+
+from colorseg.presets import PRESETS, preset
+
+EPILOG = """exit codes: 0 all done; 1 some photographs were skipped, or training failed;
+2 wrong options or bad input; 130 interrupted"""
+DATA_HELP = (
+    "oxford_iiit_pet, toy_pets, or a folder of photographs, optionally with images/ and masks/"
+)
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments=None):
+    """Runs the command line.
+
+    Args:
+        arguments: list of str; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = build_parser().parse_args(arguments)
+    # TensorFlow's notes on its own start are no news to a user of a command.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except (ValueError, OSError) as error:
+        return _complain(error, MISUSED)
+
+
+def build_parser():
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="colorseg",
+        description="Colors gray photographs, and trains and measures networks that do.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_train, _add_evaluate, _add_colorize, _add_segment):
+        add(commands)
+    return parser
+
+
+def _add_command(commands, name, run, text):
+    command = commands.add_parser(
+        name,
+        help=text.split(".", maxsplit=1)[0],
+        description=text,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_train(commands):
+    command = _add_command(
+        commands,
+        "train",
+        _train,
+        "Trains a network and writes a run folder. Interrupted and started again with the same\n"
+        "command, it continues after the last finished epoch.",
+    )
+    command.add_argument(
+        "--preset", required=True, help=f"what to train: {', '.join(PRESETS)}", metavar="NAME"
+    )
+    command.add_argument("--data", default="oxford_iiit_pet", help=DATA_HELP + " (%(default)s)")
+    command.add_argument(
+        "--encoder-weights",
+        default="imagenet",
+        metavar="PATH",
+        help="weights the encoder starts from: a Keras weights file without top, imagenet (which "
+        "Keras downloads), or none (%(default)s)",
+    )
+    command.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the photographs (the preset's)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation (0)"
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="change another option of the preset, as often as needed: decoder=separable, "
+        "precision=mixed_float16, tasks.mask=0.3 (the weight of a task's loss)",
+    )
+    command.add_argument("--out", required=True, metavar="RUN_DIR", help="the run folder")
+
+
+def _add_evaluate(commands):
+    command = _add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "Scores a run or a baseline on a split, with 95 % bootstrap intervals over the images.",
+    )
+    command.add_argument("method", help="a run folder, or a baseline: gray, constant")
+    command.add_argument("--data", help=DATA_HELP + " (the run's, else oxford_iiit_pet)")
+    command.add_argument(
+        "--split", default="test", help="train, validation, test or all (%(default)s)"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
+
+
+def _add_colorize(commands):
+    command = _add_command(
+        commands,
+        "colorize",
+        _colorize,
+        "Colors photographs of any size. The result keeps the photograph's size and luma.\n"
+        "A photograph that cannot be read is reported and skipped.",
+    )
+    _add_files(command)
+    command.add_argument(
+        "--format",
+        default="png",
+        help="png keeps the luma exactly, jpeg is smaller (%(default)s)",
+    )
+
+
+def _add_segment(commands):
+    command = _add_command(
+        commands,
+        "segment",
+        _segment,
+        "Finds the pet in photographs of any size. A mask is a PNG of the photograph's size with\n"
+        "the values 1 pet, 2 background, 3 border.",
+    )
+    _add_files(command)
+
+
+def _add_files(command):
+    command.add_argument("photos", nargs="+", metavar="PHOTO", help="files or folders")
+    command.add_argument(
+        "--weights",
+        default="pretrained",
+        metavar="RUN_DIR",
+        help="a run folder, or pretrained: the weights that come with colorseg (%(default)s)",
+    )
+    command.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    command.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="the network sees about PIXELS x PIXELS, in the photograph's aspect ratio "
+        "(the size it was trained at)",
+    )
+
+
+def _train(options):
+    changes = {**_parse_changes(options.set), "data": options.data, "seed": options.seed}
+    if options.epochs is not None:
+        changes["epochs"] = options.epochs
+    config = preset(options.preset, encoder_weights=options.encoder_weights, **changes)
+
+    from colorseg.training import TrainingError, train
+
+    try:
+        metrics = train(config, options.out)
+    except TrainingError as error:
+        return _complain(error, FAILED)
+    _print_rows({options.preset: metrics})
+    return DONE
+
+
+def _evaluate(options):
+    from colorseg import data
+    from colorseg.baselines import BASELINES
+    from colorseg.evaluate import NetworkMethod, evaluate
+    from colorseg.model import load_run
+
+    if os.path.isdir(options.method):
+        model = load_run(options.method)
+        method, source, size = NetworkMethod(model), model.config.data, model.config.image_size
+    elif options.method in BASELINES:
+        method, source, size = BASELINES[options.method](), "oxford_iiit_pet", 128
+    else:
+        raise ValueError(
+            f"{options.method!r} is neither a run folder nor a baseline; known baselines: "
+            f"{', '.join(BASELINES)}"
+        )
+    source = options.data or source
+    examples = data.load(source, options.split)
+    if hasattr(method, "fit"):
+        method.fit(data.resize(data.load(source, "train"), size, progress=True))
+    metrics = evaluate(method, data.resize(examples, size, progress=True), progress=True)
+    if options.json:
+        print(json.dumps(metrics))
+    else:
+        _print_rows({os.path.basename(os.path.normpath(options.method)): metrics})
+    return DONE
+
+
+def _colorize(options):
+    from colorseg.predict import colorize_files
+
+    report = colorize_files(
+        options.photos,
+        _load_weights(options.weights),
+        options.out,
+        size=options.size,
+        format=options.format,
+    )
+    return _print_report(report, options.out)
+
+
+def _segment(options):
+    from colorseg.predict import segment_files
+
+    report = segment_files(
+        options.photos, _load_weights(options.weights), options.out, size=options.size
+    )
+    return _print_report(report, options.out)
+
+
+def _load_weights(name):
+    from colorseg.model import load_pretrained, load_run
+
+    return load_pretrained() if name == "pretrained" else load_run(name)
+
+
+def _parse_changes(settings):
+    """Returns {option: value} of `option=value`; `tasks.mask=0.3` becomes {"tasks": {...}}."""
+    changes = {}
+    for setting in settings:
+        option, is_set, text = setting.partition("=")
+        if not is_set:
+            raise ValueError(f"--set takes OPTION=VALUE, got {setting!r}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        group, _, member = option.partition(".")
+        if member:
+            changes.setdefault(group, {})[member] = value
+        else:
+            changes[option] = value
+    return changes
+
+
+def _print_rows(rows):
+    from colorseg.evaluate import to_markdown
+
+    print(to_markdown(rows))
+
+
+def _print_report(report, out):
+    print(f"{len(report.written)} written to {out}, {len(report.failed)} skipped", file=sys.stderr)
+    return FAILED if report.failed else DONE
+
+
+def _complain(message, code):
+    print(f"colorseg: {message}", file=sys.stderr)
+    return code

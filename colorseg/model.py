@@ -1,0 +1,310 @@
+"""The network: an encoder pretrained on photographs, a decoder, and one head a task.
+
+Pyramid levels are named P1 to P5; level n has stride 2^n.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from colorseg import encodings, presets
+from colorseg.registry import look_up
+from colorseg.tasks import Features, breed_task, color_task, mask_task
+
+STRIDE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """An entry of `ENCODERS`.
+
+    Attributes:
+        build: the function of `keras.applications`.
+        taps: names of the layers that give P1 to P5, at strides 2, 4, 8, 16 and 32.
+        scale, offset: the network's own input is `scale * gray + offset` for gray in [0, 1].
+    """
+
+    build: Callable
+    taps: tuple[str, str, str, str, str]
+    scale: float
+    offset: float
+
+
+ENCODERS = {
+    "mobilenet_v2": Encoder(
+        keras.applications.MobileNetV2,
+        (
+            "block_1_expand_relu",
+            "block_3_expand_relu",
+            "block_6_expand_relu",
+            "block_13_expand_relu",
+            "block_16_project",
+        ),
+        scale=2.0,
+        offset=-1.0,
+    ),
+    "efficientnet_v2_b0": Encoder(
+        keras.applications.EfficientNetV2B0,
+        (
+            "block1a_project_activation",
+            "block2b_expand_activation",
+            "block4a_expand_activation",
+            "block6a_expand_activation",
+            "top_activation",
+        ),
+        scale=255.0,
+        offset=0.0,
+    ),
+}
+
+
+def build_unet(
+    tasks,
+    *,
+    encoder="mobilenet_v2",
+    encoder_weights=None,
+    decoder="convolution",
+    freeze="batchnorm",
+    scale_input=True,
+    image_size=128,
+):
+    """Builds the U-Net.
+
+    Args:
+        tasks: list of `Task`; each becomes an output.
+        encoder: a name in `ENCODERS`.
+        encoder_weights: None (random), `"imagenet"` (downloaded by Keras) or the path of a Keras
+            weights file of the encoder without top.
+        decoder: a name in `DECODERS`: `"paper"`, `"convolution"` or `"separable"`.
+        freeze: `"encoder"` trains decoder and heads only, as the paper does; `"batchnorm"` tunes
+            the encoder, too, but for its BatchNormalization layers: with their momentum of 0.999
+            they would be trained on a batch's statistics and judged on stale averages;
+            `"nothing"` trains all, with a momentum that follows short runs.
+        scale_input: whether gray is brought to the range that the encoder was pretrained on. The
+            paper did not: it fed Y in [0, 1] and the two zeros of a gray photograph's U and V.
+        image_size: side in pixels, or (height, width), multiples of 32; None accepts any such
+            size.
+
+    Returns:
+        `keras.Model` from gray `[B, H, W, 3]` (luma in `[0, 1]`, repeated) to a dict of outputs
+        by task name, with attributes `tasks` (dict by name) and `image_size`.
+
+    Raises:
+        ValueError: on an unknown name, an impossible size, no task or two of one name, or
+            encoder weights that do not fit.
+    """
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"`tasks` must be one or more tasks of different names, got {names}")
+    height, width = _check_size(image_size)
+    decoder = look_up(DECODERS, decoder, kind="decoder")
+    entry = look_up(ENCODERS, encoder, kind="encoder")
+
+    gray = keras.Input((height, width, 3), name="gray")
+    if scale_input:
+        x = layers.Rescaling(entry.scale, entry.offset, name="scale_input")(gray)
+    else:
+        x = layers.Rescaling([1.0, 0.0, 0.0], name="gray_to_yuv")(gray)
+    pyramid = build_encoder(encoder, weights=encoder_weights, freeze=freeze)(x)
+    features = Features(pyramid, decoder(pyramid))
+    outputs = {task.name: task.head(features) for task in tasks}
+
+    model = keras.Model(gray, outputs, name="colorseg")
+    model.tasks = {task.name: task for task in tasks}
+    model.image_size = image_size
+    return model
+
+
+def build_encoder(name, *, weights=None, freeze="batchnorm"):
+    """Builds the encoder: RGB in the encoder's own range to the list of P1 to P5.
+
+    Args:
+        name: a name in `ENCODERS`.
+        weights: None, `"imagenet"`, or a path.
+        freeze: as in `build_unet`.
+
+    Raises:
+        ValueError: if a name is unknown or the weights do not fit.
+    """
+    entry = look_up(ENCODERS, name, kind="encoder")
+    freezes = {
+        "encoder": lambda layer: True,
+        "batchnorm": lambda layer: isinstance(layer, layers.BatchNormalization),
+        "nothing": lambda layer: False,
+    }
+    is_frozen = look_up(freezes, freeze, kind="freeze")
+    # Imagenet weights load without a warning about the size only at a size they come in.
+    shape = (224, 224, 3) if weights == "imagenet" else (None, None, 3)
+    base = entry.build(
+        include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape
+    )
+    if weights == "imagenet":
+        pretrained = base.get_weights()
+        base = entry.build(include_top=False, weights=None, input_shape=(None, None, 3))
+        base.set_weights(pretrained)
+    elif weights is not None:
+        load_weights(base, weights)
+    encoder = keras.Model(
+        base.input, [base.get_layer(tap).output for tap in entry.taps], name="encoder"
+    )
+    for layer in encoder.layers:
+        layer.trainable = not is_frozen(layer)
+        if freeze == "nothing" and isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.9
+    return encoder
+
+
+def build_from_config(config, *, image_size=None, encoder_weights=None):
+    """Builds the network of a `presets.Config`.
+
+    Args:
+        config: the configuration.
+        image_size: as in `build_unet`; not the configuration's, since a trained network works at
+            other sizes, too.
+        encoder_weights: as in `build_unet`; not the configuration's, since a trained network
+            brings its own.
+    """
+    make = {
+        "color": lambda weight: color_task(_build_encoding(config), weight=weight),
+        "mask": lambda weight: mask_task(weight=weight),
+        "breed": lambda weight: breed_task(config.n_breeds, weight=weight),
+    }
+    tasks = [look_up(make, name, kind="task")(weight) for name, weight in config.tasks.items()]
+    return build_unet(
+        tasks,
+        encoder=config.encoder,
+        encoder_weights=encoder_weights,
+        decoder=config.decoder,
+        freeze=config.freeze,
+        scale_input=config.scale_input,
+        image_size=image_size,
+    )
+
+
+def _build_encoding(config):
+    if config.encoding == "quantized_ab":
+        return encodings.QuantizedAB(config.prior)
+    return look_up(encodings.ENCODINGS, config.encoding, kind="encoding")()
+
+
+def load_run(run_dir, *, which=None):
+    """Loads the trained network of a run folder.
+
+    Args:
+        run_dir: folder that `train` wrote.
+        which: `"best"` or `"last"` weights; None takes what the run was evaluated with.
+
+    Returns:
+        The network of `build_unet`, for any size divisible by 32, with its `Config` as attribute
+        `config`.
+
+    Raises:
+        ValueError: if the folder is not a run's, or its files are damaged.
+    """
+    path = Path(run_dir) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{run_dir} is not a run folder: it has no config.json")
+    try:
+        config = presets.Config(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); train the run again") from error
+    model = build_from_config(config)
+    load_weights(model, Path(run_dir) / f"{which or config.select}.weights.h5")
+    model.config = config
+    model.image_size = config.image_size
+    return model
+
+
+def load_weights(model, path):
+    """Loads a Keras `.weights.h5` file into a model; no code of the file is executed.
+
+    Raises:
+        ValueError: if the file is missing, damaged, or of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no weights file at {path}")
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise a dozen kinds for a bad file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ValueError(
+            f"{path} is damaged or holds the weights of another network ({reason}); "
+            "fetch or train it again"
+        ) from error
+
+
+def _paper_decoder(pyramid):
+    """The paper's decoder and heads: transposed convolutions throughout."""
+    x = pyramid[-1]
+    for filters, skip in zip((512, 256, 128, 64), reversed(pyramid[:-1]), strict=True):
+        name = f"up_{filters}"
+        x = layers.Conv2DTranspose(
+            filters, 3, strides=2, padding="same", use_bias=False, name=name
+        )(x)
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+        x = layers.Concatenate(name=f"{name}_skip")([x, skip])
+
+    def pixels(channels, name):
+        y = layers.Conv2DTranspose(100, 3, padding="same", name=f"{name}_1")(x)
+        y = layers.Conv2DTranspose(50, 3, padding="same", name=f"{name}_2")(y)
+        return layers.Conv2DTranspose(
+            channels, 3, strides=2, padding="same", dtype="float32", name=name
+        )(y)
+
+    return pixels
+
+
+def _convolution_decoder(pyramid, *, convolution=layers.Conv2D):
+    """Ours: upsample, join a narrowed skip, convolve; heads with a nonlinearity of their own."""
+
+    def block(x, convolution, filters, size, name):
+        x = convolution(filters, size, padding="same", use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x)
+
+    x = pyramid[-1]
+    for level, filters in zip((4, 3, 2, 1), (192, 96, 64, 48), strict=True):
+        x = layers.UpSampling2D(interpolation="bilinear", name=f"p{level}_up")(x)
+        skip = block(pyramid[level - 1], layers.Conv2D, filters // 2, 1, f"p{level}_skip")
+        x = layers.Concatenate(name=f"p{level}_join")([x, skip])
+        x = block(x, convolution, filters, 3, f"p{level}_mix")
+
+    def pixels(channels, name):
+        y = block(x, convolution, 32, 3, f"{name}_mix")
+        # A kernel of 4 at stride 2 touches every output pixel equally often: no checkerboard.
+        return layers.Conv2DTranspose(
+            channels, 4, strides=2, padding="same", dtype="float32", name=name
+        )(y)
+
+    return pixels
+
+
+def _separable_decoder(pyramid):
+    """Ours with depthwise-separable convolutions: a fraction of the multiplications."""
+    return _convolution_decoder(pyramid, convolution=layers.SeparableConv2D)
+
+
+DECODERS = {
+    "paper": _paper_decoder,
+    "convolution": _convolution_decoder,
+    "separable": _separable_decoder,
+}
+
+
+def _check_size(image_size):
+    if image_size is None:
+        return None, None
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or any(side < STRIDE or side % STRIDE for side in size):
+        fitting = tuple(max(STRIDE, round(side / STRIDE) * STRIDE) for side in size)
+        raise ValueError(
+            f"`image_size` must be multiples of {STRIDE} pixels, got {image_size}; "
+            f"{fitting} would work"
+        )
+    return size

@@ -1,0 +1,114 @@
+"""Configurations of training runs, and the named ones."""
+
+import dataclasses
+
+from colorseg.registry import look_up
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides how a run ends; plain values, stored as JSON in its folder.
+
+    Attributes:
+        tasks: loss weight by task: `color`, `mask`, `breed`.
+        encoding: of color, a name in `encodings.ENCODINGS`.
+        encoder, decoder, freeze, scale_input, image_size: as in `build_unet`.
+        encoder_weights: path, `"imagenet"` or `"none"`.
+        data: as `source` in `data.load`.
+        augment: a name in `data.AUGMENTATIONS`.
+        batch_size: photographs a step.
+        epochs: passes over the training split.
+        learning_rate: of Adam, at its highest.
+        schedule: `"constant"`, or `"cosine"`: a warm-up of one epoch, then down to zero.
+        weight_decay: decoupled, as in AdamW; 0 is plain Adam.
+        select: which epoch's weights are evaluated: the `"best"` by validation loss, or the
+            `"last"`.
+        precision: Keras dtype policy, such as `"mixed_float16"`.
+        seed: of weights, order and augmentation.
+        preset: the name that it came from.
+        n_breeds: classes of the task `breed`; None until training knows its data.
+        prior: share of each bin of the encoding `quantized_ab`; None until training knows its
+            data.
+    """
+
+    tasks: dict[str, float]
+    encoding: str = "chroma"
+    encoder: str = "mobilenet_v2"
+    decoder: str = "convolution"
+    freeze: str = "batchnorm"
+    scale_input: bool = True
+    image_size: int = 128
+    encoder_weights: str = "imagenet"
+    data: str = "oxford_iiit_pet"
+    augment: str = "full"
+    batch_size: int = 32
+    epochs: int = 60
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    weight_decay: float = 0.0
+    select: str = "last"
+    precision: str = "float32"
+    seed: int = 0
+    preset: str = ""
+    n_breeds: int | None = None
+    prior: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        """Checks types and ranges; names are checked by those who look them up."""
+        kinds = {str: "a word", bool: "true or false", int: "a whole number", float: "a number"}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            is_number = field.type is float and type(value) is int
+            if field.type in kinds and type(value) is not field.type and not is_number:
+                raise ValueError(f"{field.name} must be {kinds[field.type]}, got {value!r}")
+        if min(self.epochs, self.batch_size) < 1:
+            raise ValueError(
+                f"epochs and batch_size must be at least 1, got {self.epochs}, {self.batch_size}"
+            )
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not self.tasks or not all(
+            type(weight) in (int, float) and weight > 0 for weight in self.tasks.values()
+        ):
+            raise ValueError(f"tasks must have weights above 0, got {self.tasks}")
+
+
+# As published; the book tells what the text leaves open.
+_PAPER = {
+    "encoding": "yuv",
+    "decoder": "paper",
+    "freeze": "encoder",
+    "scale_input": False,
+    "augment": "flip",
+    "epochs": 150,
+    "schedule": "constant",
+}
+PRESETS = {
+    "paper_color": Config(tasks={"color": 1.0}, **_PAPER),
+    "paper_multitask": Config(tasks={"color": 1.0, "mask": 1.0}, **_PAPER),
+    "color": Config(tasks={"color": 1.0}),
+    "mask": Config(tasks={"mask": 1.0}),
+    "multitask": Config(tasks={"color": 1.0, "mask": 0.1}),
+    "three_task": Config(tasks={"color": 1.0, "mask": 0.1, "breed": 0.02}),
+}
+
+
+def preset(name, **changes):
+    """Returns the configuration of a preset, with some of its fields changed.
+
+    Args:
+        name: in `PRESETS`.
+        **changes: fields of `Config`; `tasks` may name only those whose weight changes.
+
+    Raises:
+        ValueError: on an unknown preset, field or task (the message lists the known ones), or a
+            value of the wrong kind.
+    """
+    config = look_up(PRESETS, name, kind="preset")
+    fields = {field.name for field in dataclasses.fields(Config)}
+    for field in changes:
+        look_up(dict.fromkeys(fields), field, kind="option")
+    for task in changes.get("tasks", {}):
+        look_up(config.tasks, task, kind=f"task of {name}")
+    tasks = {**config.tasks, **changes.pop("tasks", {})}
+    return dataclasses.replace(config, preset=name, tasks=tasks, **changes)

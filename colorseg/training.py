@@ -1,0 +1,289 @@
+"""Training: from a configuration to a run folder that can be resumed and audited.
+
+A run folder holds
+
+- `config.json`: the configuration;
+- `history.csv`: one row an epoch, losses and metrics of training and validation;
+- `last.weights.h5`: weights and optimizer after the last epoch, from which a run resumes;
+- `best.weights.h5`: weights of the epoch with the lowest validation loss;
+- `environment.json`: versions, device, wall time, checksums;
+- `metrics.json`: the row of the test split, written last: a folder that has it is finished.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import datetime
+import io
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from colorseg import data, files
+from colorseg.encodings import QuantizedAB
+from colorseg.evaluate import NetworkMethod, evaluate
+from colorseg.model import build_from_config, load_run, load_weights
+from colorseg.registry import look_up
+from colorseg.tasks import compile_args
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what would mend it."""
+
+
+def train(config, out, *, progress=True):
+    """Trains a network, or continues where an interrupted run of the same configuration stopped.
+
+    Args:
+        config: `presets.Config`.
+        out: run folder, made if it is not there.
+        progress: whether to draw progress bars.
+
+    Returns:
+        The metrics of the test split, as `evaluate` returns them.
+
+    Raises:
+        ValueError: on bad data or options, or a run folder of another configuration.
+        TrainingError: if the loss is no longer a number; the last good weights stay.
+        OSError: if the folder cannot be written.
+    """
+    out = Path(out)
+    look_up(SCHEDULES, config.schedule, kind="schedule")
+    look_up({"best": None, "last": None}, config.select, kind="select")
+    _check_folder(out, config)
+    if (out / "metrics.json").exists():
+        return json.loads((out / "metrics.json").read_text())
+
+    train_set, validation_set = _read_data(config, progress)
+    config = _complete(config, train_set)
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_json(out / "config.json", dataclasses.asdict(config))
+
+    with _precision(config.precision):
+        _fit(config, out, train_set, validation_set, progress)
+    test_set = data.resize(data.load(config.data, "test"), config.image_size, progress=progress)
+    metrics = evaluate(NetworkMethod(load_run(out)), test_set, progress=progress)
+    environment = _environment(config, out, {"train": train_set, "test": test_set})
+    files.write_json(out / "environment.json", environment)
+    files.write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def read_history(out):
+    """Returns the rows of a run folder's `history.csv`: dicts of float, oldest epoch first."""
+    path = Path(out) / "history.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _check_folder(out, config):
+    path = out / "config.json"
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another --out") from error
+    asked = json.loads(json.dumps(dataclasses.asdict(config)))
+    derived = {"n_breeds", "prior"}
+    differing = [key for key in asked if key not in derived and asked[key] != found.get(key)]
+    if differing:
+        changes = ", ".join(
+            f"{key}: {found.get(key)!r} there, {asked[key]!r} asked" for key in differing
+        )
+        raise ValueError(
+            f"{out} is the folder of another configuration ({changes}); choose another --out, "
+            "or repeat the command that made it"
+        )
+
+
+def _read_data(config, progress):
+    return tuple(
+        data.resize(data.load(config.data, split), config.image_size, progress=progress)
+        for split in ("train", "validation")
+    )
+
+
+def _complete(config, train_set):
+    """Fills in what only the training split can tell."""
+    if "breed" in config.tasks:
+        config = dataclasses.replace(config, n_breeds=len(data.breed_names(config.data)))
+    if "color" in config.tasks and config.encoding == "quantized_ab":
+        prior = QuantizedAB().measure_prior(train_set["images"] / np.float32(255))
+        config = dataclasses.replace(config, prior=tuple(prior.tolist()))
+    return config
+
+
+def _fit(config, out, train_set, validation_set, progress):
+    keras.utils.set_random_seed(config.seed)
+    weights = None if config.encoder_weights == "none" else config.encoder_weights
+    model = build_from_config(config, image_size=config.image_size, encoder_weights=weights)
+    tasks = list(model.tasks.values())
+    data.check_labels(train_set, tasks)
+    batches = data.TrainingBatches(
+        train_set, tasks, batch_size=config.batch_size, augment=config.augment, seed=config.seed
+    )
+    model.compile(_build_optimizer(config, batches.steps), **compile_args(tasks))
+
+    history = []
+    if (out / "last.weights.h5").exists():
+        model.optimizer.build(model.trainable_variables)
+        load_weights(model, out / "last.weights.h5")
+        done = int(model.optimizer.iterations) // batches.steps
+        history = read_history(out)[:done]
+    if len(history) == config.epochs:
+        return
+    verbose = (1 if sys.stdout.isatty() else 2) if progress else 0
+    model.fit(
+        batches.of_epochs(len(history), config.epochs).prefetch(tf.data.AUTOTUNE),
+        validation_data=data.make_dataset(
+            validation_set, tasks, batch_size=config.batch_size
+        ).cache(),
+        initial_epoch=len(history),
+        epochs=config.epochs,
+        steps_per_epoch=batches.steps,
+        callbacks=[keras.callbacks.TerminateOnNaN(), _Record(out, history)],
+        shuffle=False,  # the batches come shuffled
+        verbose=verbose,
+    )
+
+
+class _Record(keras.callbacks.Callback):
+    """Writes history and weights after each epoch.
+
+    `last.weights.h5` is written last and tells by its optimizer's step how many epochs count: a
+    kill between two files leaves a longer history and perhaps a newer best, both of which the
+    repeated epoch writes again.
+    """
+
+    def __init__(self, out, history):
+        super().__init__()
+        self._out = out
+        self._history = history
+        self._started = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
+            raise TrainingError(
+                f"the loss is no longer a number in epoch {epoch + 1}; the weights of epoch "
+                f"{epoch} are kept in {self._out}; try a lower learning rate"
+            )
+        seconds = time.perf_counter() - self._started
+        row = {"epoch": epoch + 1, **logs, "seconds": seconds}
+        is_best = all(logs["val_loss"] < old["val_loss"] for old in self._history)
+        self._history.append(row)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._history)
+        files.write_text(self._out / "history.csv", table.getvalue())
+        if is_best:
+            # A view without the optimizer: a third of the size.
+            self._save(keras.Model(self.model.input, self.model.output), "best")
+        self._save(self.model, "last")
+
+    def _save(self, model, name):
+        path = self._out / f"{name}.weights.h5"
+        with files.replacing(path) as temporary:
+            model.save_weights(temporary)
+
+
+def _cosine(config, steps):
+    """One epoch of warm-up, then half a cosine down to zero."""
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, (config.epochs - 1) * steps),
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+    )
+
+
+SCHEDULES = {
+    "constant": lambda config, steps: config.learning_rate,
+    "cosine": _cosine,
+}
+
+
+def _build_optimizer(config, steps):
+    rate = SCHEDULES[config.schedule](config, steps)
+    if config.weight_decay:
+        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    return keras.optimizers.Adam(rate)
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    """Sets Keras' dtype policy for the block; the former one is back afterwards."""
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
+
+
+def _environment(config, out, sets):
+    history = read_history(out)
+    packages = ("keras", "numpy", "tensorflow", "tensorflow-datasets", "jax")
+    weights = config.encoder_weights
+    is_file = os.path.isfile(weights)
+    return {
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **_versions(packages)},
+        "platform": platform.platform(),
+        "backend": keras.backend.backend(),
+        "devices": _devices(),
+        "cpu_count": os.cpu_count(),
+        "git_commit": _git_commit(),
+        "encoder_weights": {"name": Path(weights).name, "sha256": files.sha256(weights)}
+        if is_file
+        else {"name": weights},
+        "weights_sha256": files.sha256(out / f"{config.select}.weights.h5"),
+        "examples": {split: len(arrays["images"]) for split, arrays in sets.items()},
+        "epochs": len(history),
+        "best_epoch": int(min(history, key=lambda row: row["val_loss"])["epoch"]),
+        "training_seconds": sum(row["seconds"] for row in history),
+    }
+
+
+def _versions(packages):
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _devices():
+    if keras.backend.backend() == "jax":
+        import jax  # noqa: PLC0415 - only where it is the backend
+
+        return [device.device_kind for device in jax.devices()]
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
+    return names or ["cpu"]
+
+
+def _git_commit():
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
