@@ -1,0 +1,245 @@
+"""One protocol for every method, learned or classic.
+
+A method is any object with `predict(gray) -> dict`. It is given the luma, float32 `[B, H, W, 1]` in
+`[0, 1]`, and nothing else of the photographs, and returns any of
+
+| key     | value                                             |
+|---------|---------------------------------------------------|
+| "color" | float RGB `[B, H, W, 3]` in `[0, 1]`              |
+| "mask"  | class ids `[B, H, W]`: 0 pet, 1 background, 2 border |
+| "breed" | scores `[B, breeds]`                              |
+
+Colors are compared after the true luma has been put back, since every method knows it. A method
+that learns from the training split has `fit(arrays)`; it is the caller who calls it.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from colorseg import color
+from colorseg.metrics import METRICS, VOID
+from colorseg.registry import look_up
+
+DECODED_AT_ONCE = 8  # images; an encoding of hundreds of channels needs several copies of each
+
+
+class NetworkMethod:
+    """A network of `build_unet` as a method.
+
+    Args:
+        model: the network; `model.tasks` tells how its outputs are read.
+    """
+
+    def __init__(self, model):
+        self.model = model
+
+    def predict(self, gray):
+        """Returns the network's color, mask and breed scores for luma `[B, H, W, 1]`."""
+        outputs = self.model.predict_on_batch(np.repeat(gray, 3, axis=-1))
+        read = {"color": self._decode, "mask": lambda gray, scores: scores.argmax(axis=-1)}
+        return {
+            name: read[name](gray, output) if name in read else output
+            for name, output in outputs.items()
+        }
+
+    def _decode(self, gray, output):
+        encoding = self.model.tasks["color"].encoding
+        pieces = [slice(i, i + DECODED_AT_ONCE) for i in range(0, len(gray), DECODED_AT_ONCE)]
+        return np.concatenate(
+            [
+                ops.convert_to_numpy(
+                    encoding.decode(gray[piece], ops.convert_to_tensor(output[piece]))
+                )
+                for piece in pieces
+            ]
+        )
+
+
+def evaluate(method, arrays, *, batch_size=64, bootstrap=1000, seed=0, progress=False):
+    """Scores a method, with 95 % intervals.
+
+    Args:
+        method: object with `predict`, see above.
+        arrays: dict of "images", uint8 `[N, H, W, 3]`, and optionally "segmentation_masks", class
+            ids `[N, H, W, 1]` with `VOID` where unknown, and "labels", breed ids `[N]` with -1
+            where unknown.
+        batch_size: images per call of `predict`.
+        bootstrap: number of resamples of the images.
+        seed: of the resampling. Methods scored with the same seed share their resamples.
+        progress: whether to show a progress bar on standard error.
+
+    Returns:
+        Dict `{metric: {"value": v, "low": l, "high": h}}` of floats, in the order of `METRICS`:
+        those that the method's outputs and the labels allow.
+
+    Raises:
+        ValueError: if there are no images, nothing to compare, or the method returns something
+            of the wrong kind or shape.
+    """
+    _check_count(bootstrap, "bootstrap")  # before the long part, not after it
+    statistics = measure(method, arrays, batch_size=batch_size, progress=progress)
+    return summarize(statistics, bootstrap=bootstrap, seed=seed)
+
+
+def measure(method, arrays, *, batch_size=64, progress=False):
+    """Returns the statistics `[N, j]` of every metric that can be computed, one row an image.
+
+    Args and errors are those of `evaluate`. The statistics of two methods, in the same order of
+    images, are what a paired comparison starts from.
+    """
+    _check_images(arrays.get("images"))
+    _check_count(batch_size, "batch_size")
+    labels = _known_labels(arrays)
+    n = len(arrays["images"])
+    batches = {}
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=n, desc="evaluate", unit="image", disable=not progress) as bar,
+    ):
+        for start in range(0, n, batch_size):
+            part = slice(start, start + batch_size)
+            rgb = arrays["images"][part].astype("float32") / 255
+            truth = {"color": rgb, **{name: values[part] for name, values in labels.items()}}
+            for name, rows in _score(truth, _predict(method, rgb), pool).items():
+                batches.setdefault(name, []).append(rows)
+            bar.update(len(rgb))
+    return {name: METRICS[name].over_set(np.concatenate(rows)) for name, rows in batches.items()}
+
+
+def summarize(statistics, *, bootstrap=1000, seed=0):
+    """Returns value and 95 % percentile interval of each metric, resampling images.
+
+    Args:
+        statistics: dict of metric name to `[N, j]`, as `measure` returns it.
+        bootstrap: number of resamples.
+        seed: of the resampling.
+
+    Returns:
+        As `evaluate`.
+
+    Raises:
+        ValueError: if `bootstrap` is less than 1.
+
+    Reference:
+        Efron, Tibshirani: An introduction to the bootstrap, 1993, chapter 13.
+    """
+    _check_count(bootstrap, "bootstrap")
+    n = len(next(iter(statistics.values())))
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=bootstrap)
+    result = {}
+    for name, rows in statistics.items():
+        finish = METRICS[name].finish
+        # A resample may lack all labeled images: it has no value, and is left out.
+        low, high = np.nanpercentile(finish(counts @ rows / n), [2.5, 97.5])
+        value = finish(rows.mean(axis=0))
+        result[name] = {"value": float(value), "low": float(low), "high": float(high)}
+    return result
+
+
+def to_markdown(rows, *, metrics=None):
+    """Returns a Markdown table, one row a method, with intervals.
+
+    Args:
+        rows: dict of method name to a result of `evaluate`.
+        metrics: names of the columns; None for all that any method has.
+
+    Raises:
+        ValueError: if a name in `metrics` is unknown.
+    """
+    if metrics is None:
+        metrics = [name for name in METRICS if any(name in row for row in rows.values())]
+    arrow = {"high": " ↑", "low": " ↓", "": ""}
+    lines = [
+        [
+            "method",
+            *(name + arrow[look_up(METRICS, name, kind="metric").better] for name in metrics),
+        ],
+        ["---", *("---:" for _ in metrics)],
+        *([method, *(_cell(row.get(name)) for name in metrics)] for method, row in rows.items()),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(score):
+    if score is None:
+        return "–"  # noqa: RUF001
+    return "{value:#.4g} [{low:#.4g}, {high:#.4g}]".format(**score)
+
+
+def _known_labels(arrays):
+    """Returns the "mask" `[N, H, W]` and "breed" `[N]` that at least one image has."""
+    known = {}
+    if "segmentation_masks" in arrays and np.any(arrays["segmentation_masks"] != VOID):
+        known["mask"] = arrays["segmentation_masks"][..., 0]
+    if "labels" in arrays and np.any(arrays["labels"] >= 0):
+        known["breed"] = arrays["labels"]
+    return known
+
+
+def _score(truth, prediction, pool):
+    """Returns the statistics of a batch, `{metric: [B, k]}`."""
+    scored = [m for m in METRICS.values() if m.needs in truth and m.needs in prediction]
+    if not scored:
+        raise ValueError(
+            f"nothing to compare: the method predicts {_names(prediction)}, the data know "
+            f"{_names(truth)}; label the data or choose another method"
+        )
+    # NumPy and SciPy release the interpreter's lock, so metrics are computed side by side.
+    rows = pool.map(lambda m: m.per_image(truth[m.needs], prediction[m.needs]), scored)
+    return {metric.name: part for metric, part in zip(scored, rows, strict=True)}
+
+
+def _predict(method, rgb):
+    gray = ops.convert_to_numpy(color.luma(rgb))
+    prediction = method.predict(gray)
+    size = rgb.shape[:-1]
+    shapes = {"color": (*size, 3), "mask": size, "breed": (len(rgb), "breeds")}
+    prediction = {name: np.asarray(prediction[name]) for name in shapes if name in prediction}
+    for name, values in prediction.items():
+        if not _matches(values.shape, shapes[name]):
+            raise ValueError(
+                f'"{name}" of {type(method).__name__}.predict must have shape {shapes[name]}, '
+                f"got {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f'"{name}" of {type(method).__name__}.predict has values that are not finite; '
+                "if it is a network, its training diverged"
+            )
+    if "color" in prediction:
+        prediction["color"] = _with_luma(gray, prediction["color"])
+    return prediction
+
+
+def _matches(shape, expected):
+    return len(shape) == len(expected) and all(
+        isinstance(right, str) or got == right for got, right in zip(shape, expected, strict=True)
+    )
+
+
+def _with_luma(gray, rgb):
+    # Adding the same to R, G and B changes Y by as much and leaves U and V alone.
+    rgb = rgb.astype(gray.dtype)
+    rgb = color.fit_to_gamut(rgb + (gray - ops.convert_to_numpy(color.luma(rgb))))
+    return ops.convert_to_numpy(rgb)
+
+
+def _check_images(images):
+    dtype, shape = getattr(images, "dtype", type(images).__name__), np.shape(images)
+    if dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or shape[0] == 0:
+        raise ValueError(
+            f'`arrays["images"]` must be at least one photograph, uint8 [N, H, W, 3], got {dtype} '
+            f"of shape {shape}"
+        )
+
+
+def _check_count(count, name):
+    if count < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {count}")
+
+
+def _names(parts):
+    return ", ".join(parts) or "nothing"
