@@ -5,6 +5,7 @@ Pyramid levels are named P1 to P5; level n has stride 2^n.
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,7 +230,10 @@ def load_weights(model, path):
     if not path.is_file():
         raise ValueError(f"no weights file at {path}")
     try:
-        model.load_weights(path)
+        # Keras only warns of layers that it does not find in the file.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.load_weights(path)
     except Exception as error:  # h5py and Keras raise a dozen kinds for a bad file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ValueError(
