@@ -13,8 +13,6 @@ Colors are compared after the true luma has been put back, since every method kn
 that learns from the training split has `fit(arrays)`; it is the caller who calls it.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from keras import ops
 from tqdm import tqdm
@@ -95,15 +93,12 @@ def measure(method, arrays, *, batch_size=64, progress=False):
     labels = _known_labels(arrays)
     n = len(arrays["images"])
     batches = {}
-    with (
-        ThreadPoolExecutor() as pool,
-        tqdm(total=n, desc="evaluate", unit="image", disable=not progress) as bar,
-    ):
+    with tqdm(total=n, desc="evaluate", unit="image", disable=not progress) as bar:
         for start in range(0, n, batch_size):
             part = slice(start, start + batch_size)
             rgb = arrays["images"][part].astype("float32") / 255
             truth = {"color": rgb, **{name: values[part] for name, values in labels.items()}}
-            for name, rows in _score(truth, _predict(method, rgb), pool).items():
+            for name, rows in _score(truth, _predict(method, rgb)).items():
                 batches.setdefault(name, []).append(rows)
             bar.update(len(rgb))
     return {name: METRICS[name].over_set(np.concatenate(rows)) for name, rows in batches.items()}
@@ -179,7 +174,7 @@ def _known_labels(arrays):
     return known
 
 
-def _score(truth, prediction, pool):
+def _score(truth, prediction):
     """Returns the statistics of a batch, `{metric: [B, k]}`."""
     scored = [m for m in METRICS.values() if m.needs in truth and m.needs in prediction]
     if not scored:
@@ -187,9 +182,7 @@ def _score(truth, prediction, pool):
             f"nothing to compare: the method predicts {_names(prediction)}, the data know "
             f"{_names(truth)}; label the data or choose another method"
         )
-    # NumPy and SciPy release the interpreter's lock, so metrics are computed side by side.
-    rows = pool.map(lambda m: m.per_image(truth[m.needs], prediction[m.needs]), scored)
-    return {metric.name: part for metric, part in zip(scored, rows, strict=True)}
+    return {m.name: m.per_image(truth[m.needs], prediction[m.needs]) for m in scored}
 
 
 def _predict(method, rgb):
