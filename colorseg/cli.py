@@ -57,7 +57,7 @@ def build_parser():
 def _add_command(commands, name, run, text):
     command = commands.add_parser(
         name,
-        help=text.split(".", maxsplit=1)[0],
+        help=text.split(".", maxsplit=1)[0].replace("%", "%%"),
         description=text,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -77,19 +77,18 @@ def _add_train(commands):
     command.add_argument(
         "--preset", required=True, help=f"what to train: {', '.join(PRESETS)}", metavar="NAME"
     )
-    command.add_argument("--data", default="oxford_iiit_pet", help=DATA_HELP + " (%(default)s)")
+    command.add_argument("--data", help=DATA_HELP + " (oxford_iiit_pet)")
     command.add_argument(
         "--encoder-weights",
-        default="imagenet",
         metavar="PATH",
         help="weights the encoder starts from: a Keras weights file without top, imagenet (which "
-        "Keras downloads), or none (%(default)s)",
+        "Keras downloads), or none (imagenet)",
     )
     command.add_argument(
         "--epochs", type=int, metavar="N", help="passes over the photographs (the preset's)"
     )
     command.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation (0)"
+        "--seed", type=int, metavar="S", help="of weights, order and augmentation (0)"
     )
     command.add_argument(
         "--set",
@@ -165,10 +164,9 @@ def _add_files(command):
 
 
 def _train(options):
-    changes = {**_parse_changes(options.set), "data": options.data, "seed": options.seed}
-    if options.epochs is not None:
-        changes["epochs"] = options.epochs
-    config = preset(options.preset, encoder_weights=options.encoder_weights, **changes)
+    named = {name: getattr(options, name) for name in ("data", "encoder_weights", "epochs", "seed")}
+    given = {name: value for name, value in named.items() if value is not None}
+    config = preset(options.preset, **{**given, **_parse_changes(options.set)})
 
     from colorseg.training import TrainingError, train
 
@@ -231,14 +229,14 @@ def _segment(options):
 
 
 def _load_weights(name):
-    from colorseg.model import load_pretrained, load_run
+    from colorseg import model
 
-    return load_pretrained() if name == "pretrained" else load_run(name)
+    return model.load_pretrained() if name == "pretrained" else model.load_run(name)
 
 
 def _parse_changes(settings):
     """Returns {option: value} of `option=value`; `tasks.mask=0.3` becomes {"tasks": {...}}."""
-    changes = {}
+    changes, weights = {}, {}
     for setting in settings:
         option, is_set, text = setting.partition("=")
         if not is_set:
@@ -247,12 +245,11 @@ def _parse_changes(settings):
             value = json.loads(text)
         except ValueError:
             value = text
-        group, _, member = option.partition(".")
-        if member:
-            changes.setdefault(group, {})[member] = value
+        if option.startswith("tasks."):
+            weights[option.removeprefix("tasks.")] = value
         else:
             changes[option] = value
-    return changes
+    return {**changes, "tasks": weights} if weights else changes
 
 
 def _print_rows(rows):

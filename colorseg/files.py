@@ -22,10 +22,12 @@ def replacing(path):
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or error
-        raise OSError(error.errno, f"cannot write {path}: {reason}") from error
+        message = f"cannot write {path}: {error.strerror or error}"
+        # Libraries raise some without a number.
+        raise OSError(*filter(None, [error.errno]), message) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path, text):

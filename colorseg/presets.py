@@ -1,6 +1,7 @@
 """Configurations of training runs, and the named ones."""
 
 import dataclasses
+import math
 
 from colorseg.registry import look_up
 
@@ -61,16 +62,18 @@ class Config:
             is_number = field.type is float and type(value) is int
             if field.type in kinds and type(value) is not field.type and not is_number:
                 raise ValueError(f"{field.name} must be {kinds[field.type]}, got {value!r}")
-        if min(self.epochs, self.batch_size) < 1:
-            raise ValueError(
-                f"epochs and batch_size must be at least 1, got {self.epochs}, {self.batch_size}"
-            )
-        if self.learning_rate <= 0:
+        for name in ("epochs", "batch_size", "image_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not self.tasks or not all(
-            type(weight) in (int, float) and weight > 0 for weight in self.tasks.values()
-        ):
-            raise ValueError(f"tasks must have weights above 0, got {self.tasks}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        has_weights = isinstance(self.tasks, dict) and all(
+            type(weight) in (int, float) and 0 < weight < math.inf for weight in self.tasks.values()
+        )
+        if not self.tasks or not has_weights:
+            raise ValueError(f"tasks must be weights above 0 by task, got {self.tasks!r}")
 
 
 # As published; the book tells what the text leaves open.
@@ -101,14 +104,19 @@ def preset(name, **changes):
         **changes: fields of `Config`; `tasks` may name only those whose weight changes.
 
     Raises:
-        ValueError: on an unknown preset, field or task (the message lists the known ones), or a
-            value of the wrong kind.
+        ValueError: on an unknown preset, field or task (the message lists the known ones), a
+            field that is derived (`preset`, `n_breeds`, `prior`), or a value of the wrong kind.
     """
     config = look_up(PRESETS, name, kind="preset")
-    fields = {field.name for field in dataclasses.fields(Config)}
-    for field in changes:
-        look_up(dict.fromkeys(fields), field, kind="option")
-    for task in changes.get("tasks", {}):
+    options = {field.name: None for field in dataclasses.fields(Config)}
+    for derived in ("preset", "n_breeds", "prior"):
+        del options[derived]
+    for option in changes:
+        look_up(options, option, kind="option")
+    weights = changes.pop("tasks", {})
+    if not isinstance(weights, dict):
+        raise ValueError(f"tasks must be weights by task, such as tasks.mask=0.3, got {weights!r}")
+    for task in weights:
         look_up(config.tasks, task, kind=f"task of {name}")
-    tasks = {**config.tasks, **changes.pop("tasks", {})}
+    tasks = {**config.tasks, **weights}
     return dataclasses.replace(config, preset=name, tasks=tasks, **changes)
