@@ -129,7 +129,7 @@ def breed_task(n_breeds=37, *, weight=1.0):
         loss=lambda: keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, ignore_class=UNKNOWN_BREED
         ),
-        metrics=lambda: [keras.metrics.SparseCategoricalAccuracy(name="breed_accuracy")],
+        metrics=lambda: [metrics.PixelAccuracy(UNKNOWN_BREED, name="breed_accuracy")],
         weight=weight,
     )
 

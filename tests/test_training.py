@@ -1,0 +1,214 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from colorseg import data, model, presets, training
+from colorseg.photo import write_image
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder of 20 toy pictures with masks, small enough to train on in seconds."""
+    root = tmp_path_factory.mktemp("pictures")
+    arrays = data.resize(data.load("toy_pets", "train").take(20), 48)
+    for index in range(20):
+        write_image(root / "images" / f"{index}.png", arrays["images"][index])
+        write_image(
+            root / "masks" / f"{index}.png", arrays["segmentation_masks"][index, ..., 0] + 1
+        )
+    return str(root)
+
+
+@pytest.fixture(autouse=True)
+def tiny_encoder(monkeypatch):
+    monkeypatch.setattr(model, "ENCODERS", dict(model.ENCODERS))
+    tiny.register()
+
+
+@pytest.fixture
+def config(folder):
+    return presets.preset("multitask", data=folder, epochs=3, **tiny.OPTIONS)
+
+
+def weights_of(out):
+    return model.load_run(out, which="last").get_weights()
+
+
+def test_a_run_folder_tells_the_whole_run(config, tmp_path):
+    metrics = training.train(config, tmp_path / "run", progress=False)
+    out = tmp_path / "run"
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert {"chroma_rmse", "miou", "psnr"} <= set(metrics)
+    stored = presets.Config(**json.loads((out / "config.json").read_text()))
+    assert stored == config
+    history = training.read_history(out)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert {"loss", "val_loss", "color_chroma_rmse", "val_mask_miou"} <= set(history[0])
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["examples"] == {"train": 16, "test": 2}
+    assert environment["training_seconds"] == pytest.approx(sum(r["seconds"] for r in history))
+    losses = [row["val_loss"] for row in history]
+    assert environment["best_epoch"] == 1 + losses.index(min(losses))
+    assert not list(out.glob(".*"))  # no temporary file stays
+
+
+def test_a_finished_run_is_not_run_again(config, tmp_path):
+    out = tmp_path / "run"
+    first = training.train(config, out, progress=False)
+    written = (out / "last.weights.h5").stat().st_mtime_ns
+    assert training.train(config, out, progress=False) == first
+    assert (out / "last.weights.h5").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_trains(name, tmp_path, toys, monkeypatch):
+    monkeypatch.setattr(data, "resize", lambda *_, **__: toys)
+    config = presets.preset(name, **{**tiny.OPTIONS, "decoder": presets.PRESETS[name].decoder})
+    config = dataclasses.replace(config, data="toy_pets", image_size=64, epochs=1)
+    metrics = training.train(config, tmp_path / "run", progress=False)
+    expected = {"color": "chroma_rmse", "mask": "miou", "breed": "breed_accuracy"}
+    assert {task for task, metric in expected.items() if metric in metrics} == set(config.tasks)
+    breeds = model.load_run(tmp_path / "run").config.n_breeds
+    assert breeds == (8 if "breed" in config.tasks else None)
+
+
+def test_quantized_color_learns_its_prior_from_the_training_split(config, tmp_path):
+    config = dataclasses.replace(
+        config, tasks={"color": 1.0}, encoding="quantized_ab", epochs=1, batch_size=4
+    )
+    metrics = training.train(config, tmp_path / "run", progress=False)
+    prior = model.load_run(tmp_path / "run").tasks["color"].encoding.prior
+    assert sum(prior) == pytest.approx(1)
+    assert np.isfinite(metrics["chroma_rmse"]["value"])
+
+
+RUN = """
+import sys, tensorflow as tf
+tf.config.experimental.enable_op_determinism()
+sys.path.insert(0, sys.argv[3])
+import tiny
+from colorseg import presets, training
+tiny.register()
+config = presets.preset("multitask", data=sys.argv[2], epochs=4, freeze="nothing", **tiny.OPTIONS)
+training.train(config, sys.argv[1])
+"""
+
+
+def start(out, folder, *, backend="tensorflow"):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(out), folder, os.path.dirname(__file__)],
+        env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path):
+    out, unbroken = tmp_path / "run", tmp_path / "unbroken"
+    for epoch, kill in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL)):
+        process = start(out, folder)
+        while len(training.read_history(out)) <= epoch and process.poll() is None:
+            time.sleep(0.005)
+        assert process.poll() is None
+        process.send_signal(kill)
+        assert process.wait() != 0
+        assert not (out / "metrics.json").exists()
+    assert start(out, folder).wait() == 0
+    assert start(unbroken, folder).wait() == 0
+    assert [{**row, "seconds": 0} for row in training.read_history(out)] == [
+        {**row, "seconds": 0} for row in training.read_history(unbroken)
+    ]
+    for broken, whole in zip(weights_of(out), weights_of(unbroken), strict=True):
+        np.testing.assert_array_equal(broken, whole)
+
+
+def test_a_kill_between_two_files_is_undone(config, tmp_path, monkeypatch):
+    """Killed after an epoch's history and before its weights: the weights alone decide."""
+    save = training._Record._save
+
+    def killed_before_the_second(self, model, name):
+        if name == "last" and len(self._history) == 2:
+            raise KeyboardInterrupt
+        save(self, model, name)
+
+    monkeypatch.setattr(training._Record, "_save", killed_before_the_second)
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        training.train(config, out, progress=False)
+    assert len(training.read_history(out)) == 2
+    monkeypatch.undo()
+    tiny.register()
+    training.train(config, out, progress=False)
+    assert [row["epoch"] for row in training.read_history(out)] == [1, 2, 3]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
+    config, tmp_path, monkeypatch
+):
+    begin = training._Record.on_epoch_begin
+
+    def spoil_the_second(self, epoch, logs=None):
+        begin(self, epoch, logs)
+        if epoch == 1:
+            weight = self.model.trainable_weights[0]
+            weight.assign(np.full(weight.shape, np.nan))
+
+    monkeypatch.setattr(training._Record, "on_epoch_begin", spoil_the_second)
+    out = tmp_path / "run"
+    with pytest.raises(training.TrainingError, match="in epoch 2; the weights of epoch 1 are kept"):
+        training.train(config, out, progress=False)
+    assert all(np.isfinite(weight).all() for weight in weights_of(out))
+    assert len(training.read_history(out)) == 1
+
+
+def test_the_folder_of_another_configuration_is_refused(config, tmp_path):
+    out = tmp_path / "run"
+    training.train(config, out, progress=False)
+    other = dataclasses.replace(config, learning_rate=0.01)
+    with pytest.raises(ValueError, match=r"learning_rate: 0.001 there, 0.01 asked\); choose"):
+        training.train(other, out, progress=False)
+
+
+def test_damaged_files_of_a_run_are_named(config, tmp_path):
+    out = tmp_path / "run"
+    training.train(config, out, progress=False)
+    weights = (out / "last.weights.h5").read_bytes()
+    (out / "last.weights.h5").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match=r"last\.weights\.h5 is damaged or holds the weights of"):
+        model.load_run(out)
+    (out / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        model.load_run(out)
+    with pytest.raises(ValueError, match="is not a run folder: it has no config"):
+        model.load_run(tmp_path)
+
+
+def test_an_output_that_cannot_be_written_is_named(config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        training.train(config, tmp_path / "file" / "run", progress=False)
+
+
+def test_mixed_precision_trains_and_predicts_float32(config, tmp_path):
+    config = dataclasses.replace(config, precision="mixed_bfloat16", epochs=1)
+    metrics = training.train(config, tmp_path / "run", progress=False)
+    assert np.isfinite(metrics["psnr"]["value"])
+    assert keras.config.dtype_policy().name == "float32"
+    assert {weight.dtype for weight in weights_of(tmp_path / "run")} == {np.dtype("float32")}
+
+
+def test_the_jax_backend_trains(folder, tmp_path):
+    assert start(tmp_path / "run", folder, backend="jax").wait() == 0
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["backend"] == "jax"
+    # What one backend wrote, the other reads.
+    assert all(np.isfinite(weight).all() for weight in weights_of(tmp_path / "run"))
