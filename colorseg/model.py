@@ -12,11 +12,12 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from colorseg import encodings, presets
+from colorseg import encodings, files, presets
 from colorseg.registry import look_up
 from colorseg.tasks import Features, breed_task, color_task, mask_task
 
 STRIDE = 32
+PRETRAINED = Path(__file__).parent / "weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +219,28 @@ def load_run(run_dir, *, which=None):
     model.config = config
     model.image_size = config.image_size
     return model
+
+
+def load_pretrained(name="multitask"):
+    """Loads a trained network that comes with the package.
+
+    Args:
+        name: a folder of `colorseg/weights`; its README.md is the model's card.
+
+    Returns:
+        As `load_run`.
+
+    Raises:
+        ValueError: if the name is unknown (the message lists the known ones), or the weights are
+            not those that were published.
+    """
+    shipped = {path.parent.name: path.parent for path in PRETRAINED.glob("*/config.json")}
+    folder = look_up(shipped, name, kind="pretrained network")
+    environment = json.loads((folder / "environment.json").read_text())
+    for file, checksum in environment["published_sha256"].items():
+        if not (folder / file).is_file() or files.sha256(folder / file) != checksum:
+            raise ValueError(f"{folder / file} is damaged; install colorseg again")
+    return load_run(folder)
 
 
 def load_weights(model, path):

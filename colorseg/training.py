@@ -25,13 +25,14 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
 from colorseg import data, files
 from colorseg.encodings import QuantizedAB
-from colorseg.evaluate import NetworkMethod, evaluate
+from colorseg.evaluate import NetworkMethod, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
 from colorseg.registry import look_up
 from colorseg.tasks import compile_args
@@ -77,6 +78,96 @@ def train(config, out, *, progress=True):
     files.write_json(out / "environment.json", environment)
     files.write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def publish(run_dir, folder):
+    """Copies what a finished run is evaluated with, its weights as float16, and writes its card.
+
+    Args:
+        run_dir: folder of a finished run.
+        folder: where to; `model.PRETRAINED / NAME` ships with the package.
+
+    Raises:
+        ValueError: if the run is not finished.
+    """
+    run_dir, folder = Path(run_dir), Path(folder)
+    if not (run_dir / "metrics.json").exists():
+        raise ValueError(f"{run_dir} is not the folder of a finished run; train it to its end")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.loads((run_dir / "config.json").read_text())
+    weights = f"{config['select']}.weights.h5"
+    network = load_run(run_dir)
+    with files.replacing(folder / weights) as temporary:
+        network.save_weights(temporary)
+        _halve(temporary)
+    for name in ("config.json", "history.csv", "metrics.json"):
+        files.write_text(folder / name, (run_dir / name).read_text())
+    environment = json.loads((run_dir / "environment.json").read_text())
+    environment["published_sha256"] = {weights: files.sha256(folder / weights)}
+    files.write_json(folder / "environment.json", environment)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    files.write_text(folder / "README.md", _card(config, environment, metrics))
+
+
+def _halve(path):
+    """Rewrites the floats of a weights file as float16."""
+    halved = path.with_name(f"{path.name}.half")
+    with h5py.File(path) as source, h5py.File(halved, "w") as target:
+
+        def copy(name, item):
+            if isinstance(item, h5py.Group):
+                target.require_group(name).attrs.update(item.attrs)
+            else:
+                values = item[()]
+                is_float = np.issubdtype(values.dtype, np.floating)
+                target.create_dataset(name, data=values.astype("float16") if is_float else values)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    os.replace(halved, path)
+
+
+CARD = """# {preset}
+
+The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{name}")` loads it.
+
+- **Task.** From a gray photograph, at {size} x {size} pixels, it predicts: {tasks}.
+- **Data.** {data}: {train} photographs of the train split, the official one less validation. The
+  photographs of Oxford-IIIT Pet are their owners'; its annotations are CC BY-SA 4.0 (Parkhi,
+  Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012).
+- **Recipe.** `config.json`; {epochs} epochs, seed {seed}, {minutes:.0f} minutes on {devices}.
+- **Encoder.** {encoder}, starting from `{encoder_weights}` (sha256 `{encoder_sha256}`).
+- **Weights.** float16, published under colorseg's license, MIT.
+- **Limits.** It has seen cats and dogs, little else: other photographs come out brownish. A mean
+  over possible colors is less colorful than any of them. Colors are guesses, no evidence of what
+  was there.
+
+## The test split
+
+{test} photographs at {size} x {size} pixels, true luma kept; brackets are 95 % bootstrap intervals.
+
+{table}
+"""
+
+
+def _card(config, environment, metrics):
+    return CARD.format(
+        preset=config["preset"],
+        name=config["preset"],
+        size=config["image_size"],
+        tasks=", ".join(config["tasks"]),
+        data=config["data"],
+        train=environment["examples"]["train"],
+        test=environment["examples"]["test"],
+        epochs=environment["epochs"],
+        seed=config["seed"],
+        minutes=environment["training_seconds"] / 60,
+        devices=", ".join(environment["devices"]),
+        encoder=config["encoder"],
+        encoder_weights=environment["encoder_weights"]["name"],
+        encoder_sha256=environment["encoder_weights"].get("sha256", "not a file"),
+        table=to_markdown({config["preset"]: metrics}),
+    )
 
 
 def read_history(out):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -212,3 +213,30 @@ def test_the_jax_backend_trains(folder, tmp_path):
     assert environment["backend"] == "jax"
     # What one backend wrote, the other reads.
     assert all(np.isfinite(weight).all() for weight in weights_of(tmp_path / "run"))
+
+
+def test_published_weights_are_half_as_large_and_predict_the_same(
+    config, tmp_path, monkeypatch, toys
+):
+    run = tmp_path / "run"
+    training.train(config, run, progress=False)
+    monkeypatch.setattr(model, "PRETRAINED", tmp_path / "weights")
+    training.publish(run, model.PRETRAINED / "mine")
+    gray = toys["images"][:2] / np.float32(255)
+    expected, found = model.load_run(run)(gray), model.load_pretrained("mine")(gray)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=2e-2)
+    card = (model.PRETRAINED / "mine" / "README.md").read_text()
+    assert "| multitask |" in card
+    weights = model.PRETRAINED / "mine" / "last.weights.h5"
+    with h5py.File(weights) as file:
+        kinds = set()
+        file.visititems(lambda _, item: kinds.add(getattr(item, "dtype", None)))
+    assert kinds - {None} <= {np.dtype("float16"), np.dtype("int32"), np.dtype("uint32")}
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match="is damaged; install colorseg again"):
+        model.load_pretrained("mine")
+    with pytest.raises(ValueError, match="unknown pretrained network 'other'; known: mine"):
+        model.load_pretrained("other")
+    with pytest.raises(ValueError, match="is not the folder of a finished run"):
+        training.publish(tmp_path, tmp_path / "out")
