@@ -13,14 +13,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "color": ["fit_to_gamut", "lab_to_rgb", "luma", "rgb_to_lab", "rgb_to_yuv", "yuv_to_rgb"],
         "data": ["breed_names", "load", "make_dataset", "photos", "resize"],
         "encodings": ["YUV", "Chroma", "QuantizedAB"],
-        "evaluate": ["evaluate"],
+        "evaluate": ["NetworkMethod", "evaluate", "to_markdown"],
         "losses": ["EncodedLoss"],
+        "metrics": ["METRICS"],
         "model": ["build_unet", "load_pretrained", "load_run"],
         "photo": ["PhotoError", "read_photo"],
         "predict": ["colorize", "segment"],
         "presets": ["Config", "preset"],
+        "profiles": ["profile"],
         "tasks": ["VOID", "Task", "breed_task", "color_task", "compile_args", "mask_task"],
-        "training": ["train"],
+        "training": ["publish", "read_history", "train"],
     },
 )
 __version__ = "0.1.0"

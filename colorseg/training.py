@@ -338,7 +338,7 @@ def _environment(config, out, sets):
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "platform": platform.platform(),
         "backend": keras.backend.backend(),
-        "devices": _devices(),
+        "devices": devices(),
         "cpu_count": os.cpu_count(),
         "git_commit": _git_commit(),
         "encoder_weights": {"name": Path(weights).name, "sha256": files.sha256(weights)}
@@ -362,7 +362,8 @@ def _versions(packages):
     return found
 
 
-def _devices():
+def devices():
+    """Returns the names of the accelerators that Keras' backend sees; `["cpu"]` if none."""
     if keras.backend.backend() == "jax":
         import jax  # noqa: PLC0415 - only where it is the backend
 
