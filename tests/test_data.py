@@ -653,15 +653,29 @@ def test_warp_of_whole_pixels_is_what_numpy_makes(rng, options, expected):
     np.testing.assert_array_equal(warped["segmentation_masks"][0], expected(mask))
 
 
-def test_warp_zooms_and_stretches_about_the_center(rng):
+INNER, SPREAD = slice(3, 6), slice(1, 8, 3)  # of 9 pixels: those at 3 times the distance
+
+
+@pytest.mark.parametrize(
+    ("options", "of_output", "of_input"),
+    [
+        ({"zoom": 3.0}, (INNER, INNER), (SPREAD, SPREAD)),
+        ({"zoom": 1 / 3}, (SPREAD, SPREAD), (INNER, INNER)),
+        ({"stretch": 3.0}, (SPREAD, INNER), (INNER, SPREAD)),
+        ({"zoom": 1.0, "stretch": 3.0, "mirror": [True]}, (SPREAD, INNER), (INNER, SPREAD)),
+        ({"stretch": 3.0, "angle": np.pi / 2}, (SPREAD, INNER), (SPREAD, INNER)),
+    ],
+)
+def test_warp_is_about_the_center(rng, options, of_output, of_input):
     image = rng.random((9, 9, 1), dtype=np.float32)
     batch = {"images": image[None], "segmentation_masks": np.zeros((1, 9, 9, 1), np.uint8)}
-    out_of_3 = data._warp(batch, mirror=[False], zoom=3.0)["images"][0]
-    np.testing.assert_allclose(out_of_3[3:6, 3:6], image[1:8:3, 1:8:3], atol=1e-6)
-    enlarged = data._warp(batch, mirror=[False], zoom=1 / 3)["images"][0]
-    np.testing.assert_allclose(enlarged[1:8:3, 1:8:3], image[3:6, 3:6], atol=1e-6)
-    stretched = data._warp(batch, mirror=[False], stretch=3.0)["images"][0]
-    np.testing.assert_allclose(stretched[1:8:3, 3:6], image[3:6, 1:8:3], atol=1e-6)
+    warped = data._warp(batch, **{"mirror": [False], **options})["images"][0].numpy()
+    expected = image[of_input]
+    if "mirror" in options:
+        expected = expected[:, ::-1]
+    if "angle" in options:
+        expected = np.rot90(expected)
+    np.testing.assert_allclose(warped[of_output], expected, atol=1e-5)
 
 
 # Backends.
