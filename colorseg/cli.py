@@ -1,4 +1,4 @@
-"""The command line: `colorseg train | evaluate | colorize | segment`.
+"""The command line: `colorseg train | evaluate | report | colorize | segment`.
 
 The library is imported only when a command runs, so that help comes at once.
 """
@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 
 from colorseg.presets import PRESETS, preset
 
@@ -29,15 +30,34 @@ def main(arguments=None):
         The exit code.
     """
     options = build_parser().parse_args(arguments)
-    # TensorFlow's notes on its own start are no news to a user of a command.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _start_tensorflow()
         return options.run(options)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except (ValueError, OSError) as error:
         return _complain(error, MISUSED)
+
+
+def _start_tensorflow():
+    """Imports TensorFlow without the notes that it writes on its start, unless it fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
+        except BaseException:
+            notes.seek(0)
+            os.write(screen, notes.read())
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 def build_parser():
@@ -49,7 +69,7 @@ def build_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_evaluate, _add_colorize, _add_segment):
+    for add in (_add_train, _add_evaluate, _add_report, _add_colorize, _add_segment):
         add(commands)
     return parser
 
@@ -116,6 +136,16 @@ def _add_evaluate(commands):
     command.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
+
+
+def _add_report(commands):
+    command = _add_command(
+        commands,
+        "report",
+        _report,
+        "Prints the tables of a folder of run folders, and writes report.json into it.",
+    )
+    command.add_argument("results", metavar="DIR", help="folder of run folders")
 
 
 def _add_colorize(commands):
@@ -203,6 +233,13 @@ def _evaluate(options):
         print(json.dumps(metrics))
     else:
         _print_rows({os.path.basename(os.path.normpath(options.method)): metrics})
+    return DONE
+
+
+def _report(options):
+    from colorseg.report import write_report
+
+    print(write_report(options.results), end="")
     return DONE
 
 
