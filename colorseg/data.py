@@ -143,7 +143,7 @@ def make_dataset(
         ValueError: if a task lacks its labels in these examples, or a name is unknown.
     """
     arrays = examples if isinstance(examples, dict) else resize(examples, image_size)
-    check_labels(arrays, tasks)
+    check_labels(arrays, [task.name for task in tasks])
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
     if training:
@@ -204,9 +204,8 @@ class TrainingBatches:
         return _derive(self._augment(batch, tf.stack([self._seed, -1 - step])), self._tasks)
 
 
-def check_labels(arrays, tasks):
-    """Raises a ValueError if a task's labels are missing from all examples."""
-    names = {task.name for task in tasks}
+def check_labels(arrays, names):
+    """Raises a ValueError if the labels of a task, by name, are missing from all examples."""
     if "mask" in names and (arrays["segmentation_masks"] == VOID).all():
         raise ValueError(
             "none of the photographs has a mask, which the task 'mask' needs; put masks beside "

@@ -209,7 +209,10 @@ def load_run(run_dir, *, which=None):
     """
     path = Path(run_dir) / "config.json"
     if not path.is_file():
-        raise ValueError(f"{run_dir} is not a run folder: it has no config.json")
+        raise ValueError(
+            f"{run_dir} is not a run folder: it has no config.json; name one that `colorseg train` "
+            "wrote"
+        )
     try:
         config = presets.Config(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:

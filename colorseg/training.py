@@ -34,6 +34,7 @@ from colorseg import data, files
 from colorseg.encodings import QuantizedAB
 from colorseg.evaluate import NetworkMethod, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
+from colorseg.photo import make_folder
 from colorseg.registry import look_up
 from colorseg.tasks import compile_args
 
@@ -65,16 +66,21 @@ def train(config, out, *, progress=True):
     if (out / "metrics.json").exists():
         return json.loads((out / "metrics.json").read_text())
 
-    train_set, validation_set = _read_data(config, progress)
+    commit = _git_commit()
+    train_set, validation_set = (
+        data.resize(data.load(config.data, split), config.image_size, progress=progress)
+        for split in ("train", "validation")
+    )
     config = _complete(config, train_set)
-    out.mkdir(parents=True, exist_ok=True)
-    files.write_json(out / "config.json", dataclasses.asdict(config))
-
     with _precision(config.precision):
-        _fit(config, out, train_set, validation_set, progress)
+        # Built before the folder is made: what does not fit together leaves none behind.
+        model, batches = _build(config, train_set)
+        make_folder(out)
+        files.write_json(out / "config.json", dataclasses.asdict(config))
+        _fit(model, batches, config, out, validation_set, progress=progress)
     test_set = data.resize(data.load(config.data, "test"), config.image_size, progress=progress)
     metrics = evaluate(NetworkMethod(load_run(out)), test_set, progress=progress)
-    environment = _environment(config, out, {"train": train_set, "test": test_set})
+    environment = _environment(config, out, {"train": train_set, "test": test_set}, commit)
     files.write_json(out / "environment.json", environment)
     files.write_json(out / "metrics.json", metrics)
     return metrics
@@ -200,15 +206,9 @@ def _check_folder(out, config):
         )
 
 
-def _read_data(config, progress):
-    return tuple(
-        data.resize(data.load(config.data, split), config.image_size, progress=progress)
-        for split in ("train", "validation")
-    )
-
-
 def _complete(config, train_set):
-    """Fills in what only the training split can tell."""
+    """Fills in what only the training split can tell, once it has all the labels."""
+    data.check_labels(train_set, config.tasks)
     if "breed" in config.tasks:
         config = dataclasses.replace(config, n_breeds=len(data.breed_names(config.data)))
     if "color" in config.tasks and config.encoding == "quantized_ab":
@@ -217,17 +217,21 @@ def _complete(config, train_set):
     return config
 
 
-def _fit(config, out, train_set, validation_set, progress):
+def _build(config, train_set):
+    """Returns the compiled network and its training batches."""
     keras.utils.set_random_seed(config.seed)
     weights = None if config.encoder_weights == "none" else config.encoder_weights
     model = build_from_config(config, image_size=config.image_size, encoder_weights=weights)
     tasks = list(model.tasks.values())
-    data.check_labels(train_set, tasks)
     batches = data.TrainingBatches(
         train_set, tasks, batch_size=config.batch_size, augment=config.augment, seed=config.seed
     )
     model.compile(_build_optimizer(config, batches.steps), **compile_args(tasks))
+    return model, batches
 
+
+def _fit(model, batches, config, out, validation_set, *, progress):
+    """Trains, from where `last.weights.h5` stands if it is there."""
     history = []
     if (out / "last.weights.h5").exists():
         model.optimizer.build(model.trainable_variables)
@@ -236,12 +240,13 @@ def _fit(config, out, train_set, validation_set, progress):
         history = read_history(out)[:done]
     if len(history) == config.epochs:
         return
+    validation = data.make_dataset(
+        validation_set, list(model.tasks.values()), batch_size=config.batch_size
+    )
     verbose = (1 if sys.stdout.isatty() else 2) if progress else 0
     model.fit(
         batches.of_epochs(len(history), config.epochs).prefetch(tf.data.AUTOTUNE),
-        validation_data=data.make_dataset(
-            validation_set, tasks, batch_size=config.batch_size
-        ).cache(),
+        validation_data=validation.cache(),
         initial_epoch=len(history),
         epochs=config.epochs,
         steps_per_epoch=batches.steps,
@@ -270,9 +275,10 @@ class _Record(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
+            kept = f"the weights of epoch {epoch} are kept" if epoch else "no weights are kept"
             raise TrainingError(
-                f"the loss is no longer a number in epoch {epoch + 1}; the weights of epoch "
-                f"{epoch} are kept in {self._out}; try a lower learning rate"
+                f"the loss is no longer a number in epoch {epoch + 1}; {kept} in {self._out}; "
+                "try a lower learning rate"
             )
         seconds = time.perf_counter() - self._started
         row = {"epoch": epoch + 1, **logs, "seconds": seconds}
@@ -328,7 +334,7 @@ def _precision(policy):
         keras.config.set_dtype_policy(former)
 
 
-def _environment(config, out, sets):
+def _environment(config, out, sets, commit):
     history = read_history(out)
     packages = ("keras", "numpy", "tensorflow", "tensorflow-datasets", "jax")
     weights = config.encoder_weights
@@ -340,7 +346,7 @@ def _environment(config, out, sets):
         "backend": keras.backend.backend(),
         "devices": devices(),
         "cpu_count": os.cpu_count(),
-        "git_commit": _git_commit(),
+        "git_commit": commit,
         "encoder_weights": {"name": Path(weights).name, "sha256": files.sha256(weights)}
         if is_file
         else {"name": weights},

@@ -240,3 +240,14 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
         model.load_pretrained("other")
     with pytest.raises(ValueError, match="is not the folder of a finished run"):
         training.publish(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"decoder": "fpn"}, {"image_size": 40}, {"augment": "mix"}, {"tasks": {"breed": 1.0}}],
+    ids=str,
+)
+def test_a_slip_leaves_no_run_folder_behind(changes, config, tmp_path):
+    with pytest.raises(ValueError, match=r"known|would work|none of the photographs has a breed"):
+        training.train(dataclasses.replace(config, **changes), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
