@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "color": ["fit_to_gamut", "lab_to_rgb", "luma", "rgb_to_lab", "rgb_to_yuv", "yuv_to_rgb"],
         "data": ["breed_names", "load", "make_dataset", "photos", "resize"],
+        "diagram": ["plot_model"],
         "encodings": ["YUV", "Chroma", "QuantizedAB"],
         "evaluate": ["NetworkMethod", "evaluate", "to_markdown"],
         "losses": ["EncodedLoss"],
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profiles": ["profile"],
         "tasks": ["VOID", "Task", "breed_task", "color_task", "compile_args", "mask_task"],
         "training": ["publish", "read_history", "train"],
+        "viz": ["choose", "compare", "overlay", "plot_history", "show", "slider"],
     },
 )
 __version__ = "0.1.0"
