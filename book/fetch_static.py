@@ -152,7 +152,7 @@ def publish(packages=None, vendor=VENDOR, archives=ARCHIVES):
 def setup(app):
     """Registers the extension with Sphinx."""
     app.connect("config-inited", _serve_scripts)
-    app.connect("html-page-context", _drop_thebe, priority=900)
+    app.connect("html-page-context", _mend_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -172,13 +172,16 @@ def _serve_scripts(app, config):
     }
 
 
-def _drop_thebe(app, pagename, templatename, context, doctree):
-    """Leaves out Thebe, which would ask a CDN for Python; the pages declare it twice, an error."""
+def _mend_page(app, pagename, templatename, context, doctree):
+    """Leaves out Thebe, and gives the bibliography's entries a role that screen readers know."""
+    # Thebe would ask a CDN for Python; declared twice as here, it is an error on every page.
     context["script_files"] = [
         script
         for script in context["script_files"]
         if "thebe" not in f"{script.filename} {script.attributes.get('body')}".lower()
     ]
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def _npm_pack(package, folder):

@@ -3,25 +3,17 @@
 import base64
 import dataclasses
 import hashlib
-import importlib.util
 import io
 import subprocess
 import tarfile
 import types
 from pathlib import Path
 
+import fetch_static as static
 import pytest
 
 BOOK = Path(__file__).parents[1] / "book"
 FILES = {"LICENSE": b"free", "dist/a.js": b"a()", "dist/fonts/b.woff": b"b", "dist/c.map": b"c"}
-
-
-@pytest.fixture(scope="module")
-def static():
-    spec = importlib.util.spec_from_file_location("fetch_static", BOOK / "fetch_static.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def pack(files=FILES):
@@ -38,7 +30,7 @@ ARCHIVE = pack()
 
 
 @pytest.fixture
-def package(static):
+def package():
     digest = base64.b64encode(hashlib.sha512(ARCHIVE).digest()).decode()
     return static.Package(
         "@some/thing", "1.2.3", f"sha512-{digest}", ("a.js", "fonts/*"), root="dist/"
@@ -46,7 +38,7 @@ def package(static):
 
 
 @pytest.fixture
-def registry(static, monkeypatch):
+def registry(monkeypatch):
     """An npm that packs `registry.archive`, or fails where there is none."""
     found = types.SimpleNamespace(archive=ARCHIVE, calls=[])
 
@@ -64,7 +56,7 @@ def registry(static, monkeypatch):
     return found
 
 
-def test_only_the_needed_files_are_published(static, package, registry, tmp_path):
+def test_only_the_needed_files_are_published(package, registry, tmp_path):
     static.publish({"thing": package}, vendor=tmp_path / "vendor", archives=tmp_path)
     thing = tmp_path / "vendor" / "thing"
     found = {path.relative_to(thing).as_posix(): path for path in thing.rglob("*.*")}
@@ -75,7 +67,7 @@ def test_only_the_needed_files_are_published(static, package, registry, tmp_path
     assert registry.calls == ["@some/thing@1.2.3"]
 
 
-def test_nothing_is_fetched_or_written_twice(static, package, registry, tmp_path):
+def test_nothing_is_fetched_or_written_twice(package, registry, tmp_path):
     vendor = tmp_path / "vendor"
     for _ in range(2):
         static.publish({"thing": package}, vendor=vendor, archives=tmp_path)
@@ -89,14 +81,14 @@ def test_nothing_is_fetched_or_written_twice(static, package, registry, tmp_path
     assert changed == {"a.js"}
 
 
-def test_a_damaged_archive_is_fetched_anew(static, package, registry, tmp_path):
+def test_a_damaged_archive_is_fetched_anew(package, registry, tmp_path):
     path = static.fetch(package, tmp_path)
     path.write_bytes(ARCHIVE[:-9])
     assert static.fetch(package, tmp_path).read_bytes() == ARCHIVE
     assert len(registry.calls) == 2
 
 
-def test_another_package_than_the_pinned_one_is_refused(static, package, registry, tmp_path):
+def test_another_package_than_the_pinned_one_is_refused(package, registry, tmp_path):
     registry.archive = pack({"dist/a.js": b"steal()"})
     with pytest.raises(ValueError, match=r"@some/thing 1\.2\.3 .* is not the package that"):
         static.publish({"thing": package}, vendor=tmp_path / "vendor", archives=tmp_path)
@@ -104,7 +96,7 @@ def test_another_package_than_the_pinned_one_is_refused(static, package, registr
 
 
 @pytest.fixture
-def serve(static, package, registry, tmp_path, monkeypatch):
+def serve(package, registry, tmp_path, monkeypatch):
     """A function that returns what a build configures."""
     publish = static.publish
 
@@ -120,7 +112,7 @@ def serve(static, package, registry, tmp_path, monkeypatch):
     return run
 
 
-def test_a_build_serves_what_it_has(static, serve):
+def test_a_build_serves_what_it_has(serve):
     config = serve()
     paths = [config.mathjax_path, *config.nb_ipywidgets_js]
     assert not any("://" in path for path in paths)
@@ -141,7 +133,7 @@ def test_without_the_registry_the_build_says_so_and_goes_on(serve, registry, tmp
     assert not (tmp_path / "vendor").exists()
 
 
-def test_what_is_pinned_is_complete(static):
+def test_what_is_pinned_is_complete():
     for package in [*static.PAGES.values(), static.AXE]:
         assert package.integrity.startswith("sha512-")
         assert len(base64.b64decode(package.integrity.removeprefix("sha512-"))) == 64
