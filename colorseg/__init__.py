@@ -11,7 +11,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["baselines", "cli", "color", "encodings", "metrics", "presets", "toy_pets"],
     submod_attrs={
         "color": ["fit_to_gamut", "lab_to_rgb", "luma", "rgb_to_lab", "rgb_to_yuv", "yuv_to_rgb"],
-        "data": ["breed_names", "load", "make_dataset", "photos", "resize"],
+        "data": [
+            "breed_names",
+            "load",
+            "make_dataset",
+            "pets_are_prepared",
+            "photos",
+            "resize",
+        ],
         "diagram": ["plot_model"],
         "encodings": ["YUV", "Chroma", "QuantizedAB"],
         "evaluate": ["NetworkMethod", "evaluate", "to_markdown"],

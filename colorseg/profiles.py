@@ -29,12 +29,12 @@ class Profile:
     device: str = ""
 
     def __str__(self):
-        """Returns the line that a page prints."""
+        """Returns the two lines that a page prints."""
         count = "all" if self.photographs is None else self.photographs
         return (
-            f"profile {self.name}: {count} training photographs of {self.data} at "
-            f"{self.image_size} px, {self.epochs} epochs, encoder weights "
-            f"{self.encoder_weights or 'none'}, on {self.device}"
+            f"profile {self.name} on {self.device}: {count} photographs of {self.data},\n"
+            f"{self.image_size} px, {self.epochs} epochs, "
+            f"encoder weights {self.encoder_weights or 'none'}"
         )
 
 

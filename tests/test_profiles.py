@@ -12,7 +12,7 @@ def plain_machine(monkeypatch):
 
 def test_a_laptop_is_quick():
     assert profiles.profile().name == "quick"
-    assert str(profiles.profile()).endswith("on cpu")
+    assert str(profiles.profile()).startswith("profile quick on cpu:")
 
 
 @pytest.mark.parametrize(("prepared", "name"), [(True, "full"), (False, "quick")])
