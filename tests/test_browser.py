@@ -42,6 +42,9 @@ VIEWS = {
     "wide": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
 }
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 MOST_BYTES = 2_000_000
 READY = """
 document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]').length
@@ -57,7 +60,7 @@ def missing():
     newest = max(SOURCES, key=lambda path: path.stat().st_mtime)
     if newest.stat().st_mtime > max((BUILD / page).stat().st_mtime for page in PAGES):
         return f"the book was built before {newest.relative_to(ROOT)} changed: make book"
-    if not shutil.which("chromium"):
+    if CHROMIUM is None:
         return "needs Chromium, which this machine does not have: apt-get install chromium"
     return None
 
@@ -112,7 +115,7 @@ def address():
 def contexts():
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield {name: browser.new_context(**options) for name, options in VIEWS.items()}
         browser.close()
 
@@ -187,11 +190,12 @@ def test_every_slider_changes_the_picture(visit, own_scripts):
 
 
 def press(slider, key, output):
-    """Returns what is seen of the output's first picture after a key, uint8 RGB."""
+    """Returns what is seen of the output's pictures after a key, uint8 RGB."""
     slider.press(key)
     slider.page.wait_for_timeout(150)
-    picture = output.locator("img:visible").first.screenshot(animations="disabled")
-    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+    pictures = output.locator(".widget-html-content:visible, .pictures, img:visible").first
+    image = Image.open(io.BytesIO(pictures.screenshot(animations="disabled")))
+    return np.asarray(image.convert("RGB"))
 
 
 def test_search_finds_chroma(contexts, address):
