@@ -28,3 +28,13 @@ new MutationObserver(nameSliders).observe(document, {
   characterData: true,
   subtree: true,
 });
+
+// The widget manager speaks to MathJax 2; the pages have 3, which is there before this event.
+addEventListener("DOMContentLoaded", () => {
+  if (!window.MathJax) return;
+  const { startup } = window.MathJax;
+  window.MathJax.Hub = {
+    Queue: ([, , element]) =>
+      startup?.promise.then(() => window.MathJax.typesetPromise([element])),
+  };
+});
