@@ -34,7 +34,7 @@ class Profile:
         return (
             f"profile {self.name} on {self.device}: {count} photographs of {self.data},\n"
             f"{self.image_size} px, {self.epochs} epochs, "
-            f"encoder weights {self.encoder_weights or 'none'}"
+            f"encoder weights {os.path.basename(self.encoder_weights or 'none')}"
         )
 
 
@@ -49,6 +49,7 @@ def profile():
 
     It is the one that the environment variable `COLORSEG_PROFILE` names; without it, full where
     there is a GPU and the pets are prepared or can be fetched by Colab, and quick elsewhere.
+    `COLORSEG_ENCODER_WEIGHTS` may name a file of encoder weights that is on this machine.
 
     Raises:
         ValueError: if the variable names an unknown profile; the message lists the known ones.
@@ -61,4 +62,6 @@ def profile():
     on_colab = "COLAB_RELEASE_TAG" in os.environ
     best = "full" if on_gpu and (on_colab or pets_are_prepared()) else "quick"
     name = os.environ.get("COLORSEG_PROFILE", best)
-    return dataclasses.replace(look_up(PROFILES, name, kind="profile"), device=found)
+    chosen = look_up(PROFILES, name, kind="profile")
+    weights = os.environ.get("COLORSEG_ENCODER_WEIGHTS") or chosen.encoder_weights
+    return dataclasses.replace(chosen, device=found, encoder_weights=weights)

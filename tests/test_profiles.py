@@ -6,6 +6,7 @@ from colorseg import profiles, training
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch):
     monkeypatch.delenv("COLORSEG_PROFILE", raising=False)
+    monkeypatch.delenv("COLORSEG_ENCODER_WEIGHTS", raising=False)
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
     monkeypatch.setattr(training, "devices", lambda: ["cpu"])
 
@@ -35,3 +36,10 @@ def test_the_environment_decides(monkeypatch):
     monkeypatch.setenv("COLORSEG_PROFILE", "fast")
     with pytest.raises(ValueError, match="unknown profile 'fast'; known: full, quick"):
         profiles.profile()
+
+
+def test_encoder_weights_on_this_machine_are_used(monkeypatch):
+    assert profiles.profile().encoder_weights is None
+    monkeypatch.setenv("COLORSEG_ENCODER_WEIGHTS", "somewhere/encoder.weights.h5")
+    assert profiles.profile().encoder_weights == "somewhere/encoder.weights.h5"
+    assert str(profiles.profile()).endswith("encoder weights encoder.weights.h5")
