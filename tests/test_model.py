@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import skimage.data
 
 from colorseg import model, tasks
 
@@ -172,3 +173,14 @@ def test_damaged_missing_and_foreign_weights_are_refused(tmp_path):
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         small_unet(**options)
+
+
+def test_the_weights_that_ship_color_and_segment_and_are_small():
+    network = model.load_pretrained()
+    gray = np.repeat(skimage.data.chelsea()[:288, :448, :1] / np.float32(255), 3, axis=-1)
+    outputs = network(gray[None])
+    shapes = {name: tuple(output.shape) for name, output in outputs.items()}
+    assert shapes == {"color": (1, 288, 448, 2), "mask": (1, 288, 448, 3)}
+    # A cat's face fills most of the picture.
+    assert (np.argmax(outputs["mask"], axis=-1) == 0).mean() > 0.5
+    assert sum(path.stat().st_size for path in model.PRETRAINED.rglob("*")) < 16e6
