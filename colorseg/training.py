@@ -232,12 +232,15 @@ def _build(config, train_set):
 
 def _fit(model, batches, config, out, validation_set, *, progress):
     """Trains, from where `last.weights.h5` stands if it is there."""
+    for stale in out.glob(".*.weights.h5"):  # what a killed run was writing
+        stale.unlink()
     history = []
-    if (out / "last.weights.h5").exists():
+    last = out / "last.weights.h5"
+    if last.exists():
         model.optimizer.build(model.trainable_variables)
-        load_weights(model, out / "last.weights.h5")
-        done = int(model.optimizer.iterations) // batches.steps
-        history = read_history(out)[:done]
+        load_weights(model, last)
+        with h5py.File(last) as file:
+            history = read_history(out)[: file.attrs["epochs"]]
     if len(history) == config.epochs:
         return
     validation = data.make_dataset(
@@ -259,9 +262,9 @@ def _fit(model, batches, config, out, validation_set, *, progress):
 class _Record(keras.callbacks.Callback):
     """Writes history and weights after each epoch.
 
-    `last.weights.h5` is written last and tells by its optimizer's step how many epochs count: a
-    kill between two files leaves a longer history and perhaps a newer best, both of which the
-    repeated epoch writes again.
+    `last.weights.h5` is written last and carries the number of epochs that count: a kill between
+    two files leaves a longer history and perhaps a newer best, both of which the repeated epoch
+    writes again. The optimizer's step would not do: loss scaling leaves steps out.
     """
 
     def __init__(self, out, history):
@@ -298,6 +301,8 @@ class _Record(keras.callbacks.Callback):
         path = self._out / f"{name}.weights.h5"
         with files.replacing(path) as temporary:
             model.save_weights(temporary)
+            with h5py.File(temporary, "a") as file:
+                file.attrs["epochs"] = len(self._history)
 
 
 def _cosine(config, steps):

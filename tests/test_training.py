@@ -130,10 +130,13 @@ def test_a_run_killed_at_any_moment_ends_with_the_weights_of_an_unbroken_one(fol
     ]
     for broken, whole in zip(weights_of(out), weights_of(unbroken), strict=True):
         np.testing.assert_array_equal(broken, whole)
+    assert not list(out.glob(".*"))  # no temporary file of a killed run stays
 
 
-def test_a_kill_between_two_files_is_undone(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_kill_between_two_files_is_undone(precision, config, tmp_path, monkeypatch):
     """Killed after an epoch's history and before its weights: the weights alone decide."""
+    config = dataclasses.replace(config, precision=precision)
     save = training._Record._save
 
     def killed_before_the_second(self, model, name):
