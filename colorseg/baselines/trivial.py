@@ -1,7 +1,4 @@
-"""Colorizations without a network, as methods for `evaluate`.
-
-A method has `predict(gray) -> dict`, and `fit(arrays)` if it learns from the training split.
-"""
+"""What every other method has to beat."""
 
 import numpy as np
 from keras import ops
@@ -46,6 +43,3 @@ class ConstantChroma:
         chroma = np.broadcast_to(self.chroma.astype(gray.dtype), (*gray.shape[:-1], 2))
         rgb = color.fit_to_gamut(color.yuv_to_rgb(np.concatenate([gray, chroma], axis=-1)))
         return {"color": ops.convert_to_numpy(rgb)}
-
-
-BASELINES = {"gray": Gray, "constant": ConstantChroma}
