@@ -4,6 +4,9 @@ An encoding has `channels`, the number of output channels of a color head, and t
 `encode(rgb)`, the target for a photograph, and `decode(gray, output)`, the photograph for a
 prediction. Decoding always re-attaches the gray that the network was given, so that only color is
 ever predicted.
+
+Color is coarse: an output may have fewer rows and columns than the photograph, by a whole factor.
+Its target is then the photograph made smaller, and its chroma is enlarged when it is decoded.
 """
 
 import abc
@@ -25,28 +28,42 @@ class Encoding(abc.ABC):
     def encode(self, rgb):
         """Returns the training target `[..., channels]` of `rgb`, float `[..., 3]` in [0, 1]."""
 
+    def target(self, rgb, output):
+        """Returns `encode(rgb)` for `rgb` made as small as `output`."""
+        return self.encode(_shrink(rgb, output))
+
     @abc.abstractmethod
+    def _decode_chroma(self, gray, output):
+        """Returns U and V `[..., 2]` for gray and output of one size."""
+
     def decode_chroma(self, gray, output):
         """Returns U and V `[..., 2]` of a prediction, not yet fitted to the gamut.
 
         Args:
             gray: float tensor `[..., 1]` in `[0, 1]`, the true luma.
-            output: float tensor `[..., channels]`, as the network gives it.
+            output: float tensor `[..., channels]`, as the network gives it; of gray's size, or
+                smaller by a whole factor if both are `[B, H, W, ...]`.
         """
+        chroma = self._decode_chroma(_shrink(gray, output), output)
+        if _factor(gray, output) == 1:
+            return chroma
+        return ops.image.resize(
+            chroma, gray.shape[1:3], interpolation="bilinear", data_format="channels_last"
+        )
 
     def decode(self, gray, output):
         """Returns RGB `[..., 3]` in [0, 1] with the luma `gray` and the colors of `output`.
 
         Args:
-            gray: float tensor `[..., 1]` in `[0, 1]`, the true luma.
-            output: float tensor `[..., channels]`, as the network gives it.
+            gray: as in `decode_chroma`.
+            output: as in `decode_chroma`.
         """
         y = ops.cast(gray, output.dtype)
         uv = self.decode_chroma(gray, output)
         return color.fit_to_gamut(color.yuv_to_rgb(ops.concatenate([y, uv], axis=-1)))
 
     def loss(self, target, output):
-        """Returns the loss per pixel `[...]` between `encode(rgb)` and the output."""
+        """Returns the loss per pixel `[...]` between target and output."""
         return keras.losses.mean_squared_error(target, output)
 
     def get_config(self):
@@ -68,7 +85,7 @@ class YUV(Encoding):
     def encode(self, rgb):  # noqa: D102
         return color.rgb_to_yuv(rgb)
 
-    def decode_chroma(self, gray, output):  # noqa: D102
+    def _decode_chroma(self, gray, output):
         return output[..., 1:]
 
 
@@ -81,7 +98,7 @@ class Chroma(Encoding):
     def encode(self, rgb):  # noqa: D102
         return color.rgb_to_yuv(rgb)[..., 1:] / self._scale(rgb)
 
-    def decode_chroma(self, gray, output):  # noqa: D102
+    def _decode_chroma(self, gray, output):
         return output * self._scale(output)
 
     @staticmethod
@@ -137,7 +154,7 @@ class QuantizedAB(Encoding):
         soft = near * ops.exp((nearest[..., :1] - distance) / (2 * SIGMA**2))
         return soft / ops.sum(soft, axis=-1, keepdims=True)
 
-    def decode_chroma(self, gray, output):  # noqa: D102
+    def _decode_chroma(self, gray, output):
         share = ops.softmax(output / self.temperature, axis=-1)
         ab = ops.matmul(share, ops.cast(self.bins, output.dtype))
         gray = ops.cast(gray, output.dtype)
@@ -171,6 +188,34 @@ class QuantizedAB(Encoding):
     def _squared_distance(self, ab):
         bins = ops.cast(self.bins, ab.dtype)
         return ops.sum(ops.square(ab[..., None, :] - bins), axis=-1)
+
+
+def _shrink(image, output):
+    """Returns `image` `[B, H, W, C]`, averaged down to the height and width of `output`.
+
+    The average of gamma-encoded RGB has the average chroma, which is linear in it.
+
+    Raises:
+        ValueError: if the sizes are no whole multiples.
+    """
+    factor = _factor(image, output)
+    if factor == 1:
+        return image
+    return ops.average_pool(image, factor, data_format="channels_last")
+
+
+def _factor(image, output):
+    """Returns how many times more rows and columns `image` has; 1 where a size is not known."""
+    sizes = [tuple(x.shape[1:3]) for x in (image, output)]
+    if sizes[0] == sizes[1] or len(image.shape) != 4 or None in sizes[0] + sizes[1]:
+        return 1
+    (height, width), (rows, columns) = sizes
+    factor = height // rows
+    if (rows * factor, columns * factor) != (height, width):
+        raise ValueError(
+            f"an output of {rows} x {columns} does not divide a photograph of {height} x {width}"
+        )
+    return factor
 
 
 NEIGHBORS = 5

@@ -17,7 +17,8 @@ class EncodedLoss(keras.losses.Loss):
         reduction, name, dtype: as in every Keras loss.
 
     Call arguments: `y_true`, the photograph, float RGB `[B, H, W, 3]` in `[0, 1]`; `y_pred`, the
-    color head's output `[B, H, W, encoding.channels]`.
+    color head's output `[B, H, W, encoding.channels]`; a smaller output is held against the
+    photograph made as small.
     """
 
     def __init__(self, encoding, *, reduction="sum_over_batch_size", name="color_loss", dtype=None):
@@ -25,8 +26,8 @@ class EncodedLoss(keras.losses.Loss):
         self.encoding = encoding
 
     def call(self, y_true, y_pred):
-        """Returns the loss per pixel `[B, H, W]`."""
-        return self.encoding.loss(self.encoding.encode(y_true), y_pred)
+        """Returns the loss per pixel of the output `[B, H, W]`."""
+        return self.encoding.loss(self.encoding.target(y_true, y_pred), y_pred)
 
     def get_config(self):
         """Returns the constructor's arguments."""

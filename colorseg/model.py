@@ -171,7 +171,9 @@ def build_from_config(config, *, image_size=None, encoder_weights=None):
             brings its own.
     """
     make = {
-        "color": lambda weight: color_task(_build_encoding(config), weight=weight),
+        "color": lambda weight: color_task(
+            _build_encoding(config), stride=config.color_stride, weight=weight
+        ),
         "mask": lambda weight: mask_task(weight=weight),
         "breed": lambda weight: breed_task(config.n_breeds, weight=weight),
     }
@@ -280,7 +282,8 @@ def _paper_decoder(pyramid):
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = layers.Concatenate(name=f"{name}_skip")([x, skip])
 
-    def pixels(channels, name):
+    def pixels(channels, name, stride=1):
+        look_up({1: None}, stride, kind="stride of the paper's decoder")
         y = layers.Conv2DTranspose(100, 3, padding="same", name=f"{name}_1")(x)
         y = layers.Conv2DTranspose(50, 3, padding="same", name=f"{name}_2")(y)
         return layers.Conv2DTranspose(
@@ -299,14 +302,19 @@ def _convolution_decoder(pyramid, *, convolution=layers.Conv2D):
         return layers.ReLU(name=f"{name}_relu")(x)
 
     x = pyramid[-1]
+    by_stride = {}
     for level, filters in zip((4, 3, 2, 1), (192, 96, 64, 48), strict=True):
         x = layers.UpSampling2D(interpolation="bilinear", name=f"p{level}_up")(x)
         skip = block(pyramid[level - 1], layers.Conv2D, filters // 2, 1, f"p{level}_skip")
         x = layers.Concatenate(name=f"p{level}_join")([x, skip])
-        x = block(x, convolution, filters, 3, f"p{level}_mix")
+        x = by_stride[2**level] = block(x, convolution, filters, 3, f"p{level}_mix")
 
-    def pixels(channels, name):
-        y = block(x, convolution, 32, 3, f"{name}_mix")
+    def pixels(channels, name, stride=1):
+        if stride > 1:
+            y = look_up(by_stride, stride, kind="stride of the decoder")
+            y = block(y, convolution, y.shape[-1], 3, f"{name}_mix")
+            return layers.Conv2D(channels, 3, padding="same", dtype="float32", name=name)(y)
+        y = block(by_stride[2], convolution, 32, 3, f"{name}_mix")
         # A kernel of 4 at stride 2 touches every output pixel equally often: no checkerboard.
         return layers.Conv2DTranspose(
             channels, 4, strides=2, padding="same", dtype="float32", name=name

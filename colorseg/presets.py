@@ -13,6 +13,7 @@ class Config:
     Attributes:
         tasks: loss weight by task: `color`, `mask`, `breed`.
         encoding: of color, a name in `encodings.ENCODINGS`.
+        color_stride: pixels of the photograph per row and column of the color head's output.
         encoder, decoder, freeze, scale_input, image_size: as in `build_unet`.
         encoder_weights: path, `"imagenet"` or `"none"`.
         data: as `source` in `data.load`.
@@ -34,6 +35,7 @@ class Config:
 
     tasks: dict[str, float]
     encoding: str = "chroma"
+    color_stride: int = 1
     encoder: str = "mobilenet_v2"
     decoder: str = "convolution"
     freeze: str = "batchnorm"
@@ -62,7 +64,7 @@ class Config:
             is_number = field.type is float and type(value) is int
             if field.type in kinds and type(value) is not field.type and not is_number:
                 raise ValueError(f"{field.name} must be {kinds[field.type]}, got {value!r}")
-        for name in ("epochs", "batch_size", "image_size"):
+        for name in ("color_stride", "epochs", "batch_size", "image_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
@@ -89,10 +91,10 @@ _PAPER = {
 PRESETS = {
     "paper_color": Config(tasks={"color": 1.0}, **_PAPER),
     "paper_multitask": Config(tasks={"color": 1.0, "mask": 1.0}, **_PAPER),
-    "color": Config(tasks={"color": 1.0}),
+    "color": Config(tasks={"color": 1.0}, color_stride=2),
     "mask": Config(tasks={"mask": 1.0}),
-    "multitask": Config(tasks={"color": 1.0, "mask": 0.1}),
-    "three_task": Config(tasks={"color": 1.0, "mask": 0.1, "breed": 0.02}),
+    "multitask": Config(tasks={"color": 1.0, "mask": 0.1}, color_stride=2),
+    "three_task": Config(tasks={"color": 1.0, "mask": 0.1, "breed": 0.02}, color_stride=2),
 }
 
 

@@ -5,7 +5,7 @@ def look_up(registry, name, *, kind):
     """Returns `registry[name]`.
 
     Args:
-        registry: dict of names.
+        registry: dict by name, or by number.
         name: the name asked for.
         kind: what the registry holds, for the message ("encoder").
 
@@ -13,5 +13,5 @@ def look_up(registry, name, *, kind):
         ValueError: if the name is unknown; the message lists the known ones.
     """
     if name not in registry:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(registry))}")
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(map(str, sorted(registry)))}")
     return registry[name]

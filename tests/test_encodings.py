@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from colorseg import color, encodings
+from colorseg import color, encodings, losses
 
 ENCODINGS = [encodings.YUV(), encodings.Chroma(), encodings.QuantizedAB()]
 NAMES = [type(encoding).__name__ for encoding in ENCODINGS]
@@ -29,6 +29,28 @@ def test_decoding_keeps_the_gray_whatever_is_predicted(encoding, rgb, rng):
     output = rng.normal(size=(*rgb.shape[:-1], encoding.channels)).astype("float32") * 3
     gray = color.luma(rgb)
     np.testing.assert_allclose(color.luma(encoding.decode(gray, output)), gray, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS[:2], ids=NAMES[:2])
+def test_a_coarse_output_is_held_against_the_average_and_enlarged(encoding, rng):
+    blocks = rng.random((2, 3, 2, 3), dtype="float32")
+    rgb = np.kron(blocks, np.ones((1, 4, 4, 1), "float32"))
+    noise = rng.uniform(-0.1, 0.1, rgb.shape).astype("float32")
+    noise -= noise.reshape(2, 3, 4, 2, 4, 3).mean((2, 4)).repeat(4, 1).repeat(4, 2)
+    output = np.asarray(encoding.encode(blocks))
+    np.testing.assert_allclose(encoding.target(rgb + noise, output), output, atol=1e-5)
+    assert float(losses.EncodedLoss(encoding)(rgb, output)) == pytest.approx(0, abs=1e-9)
+    decoded = np.asarray(encoding.decode_chroma(color.luma(rgb), output))
+    truth = np.asarray(color.rgb_to_yuv(rgb))[..., 1:]
+    assert decoded.shape == truth.shape
+    # Bilinear: a flat picture stays flat, and the corners are beyond the last centers.
+    np.testing.assert_allclose(decoded[:, [0, -1]][:, :, [0, -1]], truth[:, [0, -1]][:, :, [0, -1]])
+    np.testing.assert_allclose(decoded.mean((1, 2)), truth.mean((1, 2)), atol=0.05)
+
+
+def test_a_coarse_output_must_divide_the_photograph():
+    with pytest.raises(ValueError, match="does not divide a photograph of 6 x 4"):
+        encodings.Chroma().decode_chroma(np.zeros((1, 6, 4, 1)), np.zeros((1, 4, 4, 2)))
 
 
 def test_chroma_spans_minus_one_to_one():

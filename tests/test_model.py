@@ -38,6 +38,22 @@ def test_every_decoder_works_at_any_size_divisible_by_32(decoder, gray):
             assert tuple(output.shape) == (*image.shape[:3], SHAPES[name][-1])
 
 
+@pytest.mark.parametrize("decoder", ["convolution", "separable"])
+@pytest.mark.parametrize("stride", [1, 2, 4, 8, 16])
+def test_a_color_head_may_be_coarse(decoder, stride, gray):
+    network = model.build_unet(
+        [tasks.color_task(stride=stride), tasks.mask_task()], decoder=decoder, image_size=None
+    )
+    shapes = {name: tuple(output.shape) for name, output in network(gray).items()}
+    assert shapes == {"color": (1, 64 // stride, 96 // stride, 2), "mask": SHAPES["mask"]}
+
+
+@pytest.mark.parametrize(("decoder", "stride"), [("convolution", 3), ("paper", 2)])
+def test_a_stride_that_a_decoder_lacks_is_refused(decoder, stride):
+    with pytest.raises(ValueError, match=f"unknown stride of the .*decoder {stride}; known: "):
+        model.build_unet([tasks.color_task(stride=stride)], decoder=decoder)
+
+
 @pytest.mark.parametrize("name", model.ENCODERS)
 def test_every_encoder_keeps_the_contract(name, gray):
     pyramid = model.build_encoder(name)(gray)
