@@ -2,16 +2,20 @@
 
 A results folder holds one folder a run, named `<preset>-seed<N>`, or a method's name for what is
 not trained. Each has at least `metrics.json`; runs have `config.json`, `history.csv` and
-`environment.json`, too.
+`environment.json`, too. Runs whose folders differ in the seed only are rows of one network.
 """
 
 import dataclasses
 import json
 import math
+import re
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 from colorseg import files
 from colorseg.evaluate import to_markdown
+from colorseg.metrics import METRICS
 from colorseg.training import read_history
 
 COLOR_COLUMNS = (
@@ -48,14 +52,16 @@ class Result:
     """One folder of results.
 
     Attributes:
-        name: what its rows are called, the preset or the method.
+        name: what its row is called, the folder's name without the seed.
         metrics: of the test split, as `evaluate` returns them.
-        history: rows of `history.csv`; empty for what is not trained.
+        config: of `config.json`; empty for what is not trained.
+        history: rows of `history.csv`; empty likewise.
         environment: of `environment.json`; empty likewise.
     """
 
     name: str
     metrics: dict
+    config: dict
     history: list
     environment: dict
 
@@ -82,17 +88,22 @@ def report(folder):
         folder: of run folders.
 
     Returns:
-        Dict, ready for JSON: `rows` (metrics by name, seeds joined), `curves` (per name and seed,
-        the columns of the history), `epochs_to_reach`, `times`.
+        Dict, ready for JSON: `rows` (metrics by name, seeds joined), `ratios` (of color errors to
+        gray's), `runs` (what was trained, for how long), `curves` (per name and seed, the columns
+        of the history), `epochs_to_reach`, `times`, `claims`.
 
     Raises:
-        ValueError: as `read_results`.
+        ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
     """
     results = read_results(folder)
     names = dict.fromkeys(result.name for result in results)
     by_name = {name: [r for r in results if r.name == name] for name in names}
+    for group in by_name.values():
+        _check_recipe(group)
+    rows = {name: join_seeds([r.metrics for r in group]) for name, group in by_name.items()}
     return {
-        "rows": {name: join_seeds([r.metrics for r in group]) for name, group in by_name.items()},
+        "rows": rows,
+        "ratios": ratios_to_gray(rows),
         "runs": {name: _describe(group) for name, group in by_name.items() if group[0].history},
         "curves": {
             name: [_columns(r.history) for r in group]
@@ -101,6 +112,7 @@ def report(folder):
         },
         "epochs_to_reach": epochs_to_reach(by_name),
         "times": compare_times(by_name),
+        "claims": check_claims(by_name),
     }
 
 
@@ -111,18 +123,19 @@ def to_text(found):
     masks = {name: row for name, row in rows.items() if "miou" in row}
     parts = ["# Results", _TEXT_OF_PROTOCOL]
     if found["runs"]:
-        parts += ["## Runs", _table(found["runs"].values())]
+        parts += ["## Runs", to_table(found["runs"].values())]
     if color:
         parts += ["## Color (the paper's Table 1)", to_markdown(color, metrics=COLOR_COLUMNS)]
-        if "gray" in color:
-            parts += ["Ratio to gray in the LEARCH space:", _table(_learch_ratios(color))]
+        if found["ratios"]:
+            parts += ["As shares of gray's:", to_table(found["ratios"])]
     if masks:
         parts += ["## Masks (the paper's Table 2)", to_markdown(masks, metrics=MASK_COLUMNS)]
     if found["epochs_to_reach"]:
-        parts += ["## Epochs to reach", _table(found["epochs_to_reach"])]
+        parts += ["## Epochs to reach", to_table(found["epochs_to_reach"])]
     if found["times"]:
-        parts += ["## One network or two", _table([found["times"]])]
+        parts += ["## One network or two", to_table([found["times"]])]
     parts += ["## Quoted", QUOTED.strip()]
+    parts += ["## The paper's claims", to_table(found["claims"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -176,22 +189,18 @@ def epochs_to_reach(by_name):
     ]
     level = max(bests)
 
-    def first(history, reached):
-        return next((int(row["epoch"]) for row in history if reached(row)), None)
-
     rows = []
     for name, histories in colored.items():
         row = {
             "network": name,
             f"chroma RMSE at most {level:.4f}": [
-                first(history, lambda row: row["val_color_chroma_rmse"] <= level)
+                _first(history, lambda row: row["val_color_chroma_rmse"] <= level)
                 for history in histories
             ],
         }
         if all(_has(history, "val_color_argmax_accuracy") for history in histories):
             row[f"argmax accuracy at least {PAPER_ACCURACY}"] = [
-                first(history, lambda row: row["val_color_argmax_accuracy"] >= PAPER_ACCURACY)
-                for history in histories
+                _first(history, _is_past_paper_accuracy) for history in histories
             ]
         rows.append(row)
     return rows
@@ -200,17 +209,17 @@ def epochs_to_reach(by_name):
 def compare_times(by_name):
     """Returns the time an epoch of `multitask` takes against `color` and `mask` together.
 
+    An epoch's time is that of the fastest: the first compiles, and what else ran on the machine
+    only ever slowed it.
+
     None where one of the three is missing, or they ran on different devices.
     """
     groups = [by_name.get(name, []) for name in ("multitask", "color", "mask")]
-    runs = [run for group in groups for run in group if run.environment]
-    devices = {tuple(run.environment["devices"]) for run in runs}
+    devices = {tuple(run.environment["devices"]) for group in groups for run in group}
     if not all(groups) or len(devices) != 1:
         return None
     multitask, color, mask = (
-        sum(run.environment["training_seconds"] / run.environment["epochs"] for run in group)
-        / len(group)
-        for group in groups
+        min(row["seconds"] for run in group for row in run.history) for group in groups
     )
     return {
         "multitask, s an epoch": multitask,
@@ -219,6 +228,235 @@ def compare_times(by_name):
         "ratio": multitask / (color + mask),
         "device": ", ".join(devices.pop()),
     }
+
+
+def ratios_to_gray(rows):
+    """Returns each method's color errors as shares of gray's, best first; none without gray.
+
+    Unlike the errors, the shares may be held against those of other photographs.
+
+    Args:
+        rows: metrics by name.
+    """
+    if "gray" not in rows:
+        return []
+    shown = {"chroma RMSE": "chroma_rmse", "LEARCH RMSE": "learch_rmse"}
+    ratios = [
+        {"method": name}
+        | {
+            f"{title}, share of gray's": row[metric]["value"] / rows["gray"][metric]["value"]
+            for title, metric in shown.items()
+        }
+        for name, row in rows.items()
+        if all(metric in row for metric in shown.values())
+    ]
+    return sorted(ratios, key=lambda ratio: ratio["chroma RMSE, share of gray's"])
+
+
+# The paper's claims. A check returns our figures in words, and whether they bear the claim out:
+# True, False, or None where they do not decide.
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper that a run could bear out.
+
+    Attributes:
+        text: the claim, in short.
+        needs: names of the results that decide it.
+        check: function of those results, a list of `Result` for each name, to (our figures in
+            words, verdict).
+    """
+
+    text: str
+    needs: tuple[str, ...]
+    check: Callable
+
+
+def _reaches(*metrics, level):
+    """Checks that one network is at or above a level in all of the metrics."""
+
+    def check(group):
+        row = join_seeds([result.metrics for result in group])
+        figures = ", ".join(_figure(group, metric) for metric in metrics)
+        return figures, all(row[metric]["value"] >= level for metric in metrics)
+
+    return check
+
+
+def _beats(metric):
+    """Checks that the first network is better than the second."""
+
+    def check(first, second):
+        words = f"{_figure(first, metric)} against {_figure(second, metric)}"
+        return words, is_better(first, second, metric)
+
+    return check
+
+
+def _is_sooner(first, second):
+    reached = [[_first(r.history, _is_past_paper_accuracy) for r in g] for g in (first, second)]
+    words = " against ".join(", ".join(map(_cell, epochs)) for epochs in reached)
+    means = [statistics.mean(e or math.inf for e in epochs) for epochs in reached]
+    return words, means[0] < means[1]
+
+
+def _is_between_one_and_two(multitask, color, mask):
+    times = compare_times({"multitask": multitask, "color": color, "mask": mask})
+    if times is None:
+        return "they ran on different devices", None
+    against_color = times["multitask, s an epoch"] / times["color, s an epoch"]
+    words = f"{against_color:.2f} of color alone, {times['ratio']:.2f} of color and mask"
+    return words, against_color > 1 and times["ratio"] < 1
+
+
+def _cannot_be_checked(reason):
+    return lambda: (reason, None)
+
+
+CLAIMS = (
+    Claim(
+        "The color network reaches an accuracy of 97.23 %.",
+        ("paper_color",),
+        _reaches("argmax_accuracy", level=0.9723),
+    ),
+    Claim(
+        "Baselines find it hard to pass 95 % accuracy.",
+        ("gray",),
+        lambda gray: (
+            f"gray, which colors nothing: {_figure(gray, 'argmax_accuracy')}",
+            gray[0].metrics["argmax_accuracy"]["value"] <= PAPER_ACCURACY,
+        ),
+    ),
+    Claim(
+        "The error is 0.19, less than the 0.25 of Deshpande et al.",
+        (),
+        _cannot_be_checked("it is not defined, and theirs are other photographs"),
+    ),
+    Claim(
+        "Trained on masks as well, it is more accurate (98 % against 97.23 %).",
+        ("paper_multitask", "paper_color"),
+        _beats("argmax_accuracy"),
+    ),
+    Claim(
+        "The same, in chroma RMSE, which looks at color.",
+        ("paper_multitask", "paper_color"),
+        _beats("chroma_rmse"),
+    ),
+    Claim(
+        "The same, with our recipe.",
+        ("multitask", "color"),
+        _beats("chroma_rmse"),
+    ),
+    Claim(
+        "Trained on masks as well, it passes 95 % accuracy sooner (in epoch 15 against 25).",
+        ("paper_multitask", "paper_color"),
+        _is_sooner,
+    ),
+    Claim(
+        "Its masks reach a mIoU of 74 %.",
+        ("paper_multitask",),
+        _reaches("miou", level=0.74),
+    ),
+    Claim(
+        "Its masks are better than the 65 % of Parkhi et al.",
+        ("paper_multitask",),
+        _reaches("foreground_iou", "foreground_iou_ignore_border", level=0.65),
+    ),
+    Claim(
+        "One network for both takes longer than one for color, but less than two.",
+        ("multitask", "color", "mask"),
+        _is_between_one_and_two,
+    ),
+    Claim(
+        "It distinguishes grass and snow perfectly.",
+        (),
+        _cannot_be_checked("no label says where there is grass"),
+    ),
+)
+VERDICTS = {True: "holds", False: "does not hold"}
+
+
+def check_claims(by_name):
+    """Holds the paper's claims against what was run.
+
+    Returns:
+        A row for each of `CLAIMS`: `claim`, `ours` (our figures, or what is missing) and
+        `verdict`: `"holds"`, `"does not hold"`, `"undecided"`, `"cannot be checked"` or
+        `"not run yet"`.
+    """
+    rows = []
+    for claim in CLAIMS:
+        missing = [name for name in claim.needs if name not in by_name]
+        if missing:
+            ours, verdict = f"missing: {', '.join(missing)}", "not run yet"
+        else:
+            ours, decided = claim.check(*(by_name[name] for name in claim.needs))
+            open_verdict = "undecided" if claim.needs else "cannot be checked"
+            verdict = VERDICTS.get(decided, open_verdict)
+        rows.append({"claim": claim.text, "ours": ours, "verdict": verdict})
+    return rows
+
+
+def is_better(first, second, metric):
+    """Tells whether one network is better than another by more than chance.
+
+    With several seeds of both, the difference must exceed twice its standard error over the seeds
+    (they are scored on the same photographs, so that their choice is no part of the chance). With
+    one seed of either, the intervals over photographs must not overlap, which is strict about the
+    photographs and silent about seeds.
+
+    Args:
+        first, second: lists of `Result`, one a seed.
+        metric: a name in `METRICS`.
+
+    Returns:
+        True, False, or None if it cannot be told.
+    """
+    groups = [[result.metrics[metric] for result in group] for group in (first, second)]
+    values = [[score["value"] for score in group] for group in groups]
+    gain = statistics.mean(values[0]) - statistics.mean(values[1])
+    if METRICS[metric].better == "low":
+        gain = -gain
+    if min(map(len, values)) > 1:
+        chance = 2 * math.sqrt(sum(statistics.variance(v) / len(v) for v in values))
+    else:
+        halves = [[(score["high"] - score["low"]) / 2 for score in group] for group in groups]
+        chance = sum(map(statistics.mean, halves))
+    return None if abs(gain) <= chance else gain > 0
+
+
+def to_table(rows):
+    """Returns a Markdown table of dicts; lists are joined by commas."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[_cell(row[key]) if key in row else "" for key in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value):
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    if value is None:
+        return "never"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _figure(group, metric):
+    """Returns a metric of a network, and at which epoch, in words."""
+    value = join_seeds([result.metrics for result in group])[metric]["value"]
+    epochs = sorted({result.environment["epochs"] for result in group if result.environment})
+    return f"{value:.4f}" + (f" at epoch {', '.join(map(str, epochs))}" if epochs else "")
+
+
+def _first(history, reached):
+    """Returns the first epoch that `reached` holds for, or None."""
+    return next((int(row["epoch"]) for row in history if reached(row)), None)
+
+
+def _is_past_paper_accuracy(row):
+    return row["val_color_argmax_accuracy"] >= PAPER_ACCURACY
 
 
 _TEXT_OF_PROTOCOL = (
@@ -233,8 +471,26 @@ def _read_result(folder):
         path = folder / name
         return json.loads(path.read_text()) if path.exists() else {}
 
-    name = read("config.json").get("preset") or folder.name
-    return Result(name, read("metrics.json"), read_history(folder), read("environment.json"))
+    return Result(
+        name=re.sub(r"-seed\d+$", "", folder.name),
+        metrics=read("metrics.json"),
+        config=read("config.json"),
+        history=read_history(folder),
+        environment=read("environment.json"),
+    )
+
+
+def _check_recipe(group):
+    """Raises a ValueError if runs of one name differ in more than the seed."""
+    free = {"seed", "encoder_weights"}  # the latter is a path, another on each machine
+    recipes = [{k: v for k, v in result.config.items() if k not in free} for result in group]
+    for recipe in recipes[1:]:
+        differing = [k for k in recipes[0] if recipe.get(k) != recipes[0][k]]
+        if differing:
+            raise ValueError(
+                f"the runs {group[0].name}-seed... differ in {', '.join(differing)}, not in the "
+                "seed alone, and cannot be joined; rename the folder of one"
+            )
 
 
 def _describe(group):
@@ -254,27 +510,3 @@ def _columns(history):
 
 def _has(history, column):
     return bool(history) and column in history[0]
-
-
-def _learch_ratios(rows):
-    gray = rows["gray"]["learch_rmse"]["value"]
-    return [
-        {"method": name, "ratio": row["learch_rmse"]["value"] / gray} for name, row in rows.items()
-    ]
-
-
-def _table(rows):
-    """Returns a Markdown table of dicts; lists are joined by commas."""
-
-    def cell(value):
-        if isinstance(value, list):
-            return ", ".join(map(cell, value))
-        if value is None:
-            return "never"
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    rows = list(rows)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[cell(row[key]) if key in row else "" for key in columns] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

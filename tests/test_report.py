@@ -4,26 +4,48 @@ import pytest
 
 from colorseg import files, report
 
+METRICS = {
+    "psnr": 20.0,
+    "learch_rmse": 0.3,
+    "argmax_accuracy": 0.98,
+    "miou": 0.7,
+    "foreground_iou": 0.8,
+    "foreground_iou_ignore_border": 0.85,
+}
+
 
 def metric(value, half=0.5):
     return {"value": value, "low": value - half, "high": value + half}
 
 
-def write_run(root, preset, seed, *, chroma, accuracy=None, seconds=100.0, device="cpu", psnr=20.0):
-    folder = root / f"{preset}-seed{seed}"
+def write_run(
+    root, name, seed, *, chroma, accuracy=None, seconds=100.0, device="cpu", half=0.5, **metrics
+):
+    folder = root / f"{name}-seed{seed}"
     folder.mkdir(parents=True)
-    files.write_json(folder / "config.json", {"preset": preset, "seed": seed})
-    metrics = {"psnr": metric(psnr), "learch_rmse": metric(0.3), "chroma_rmse": metric(chroma[-1])}
-    files.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "config.json", {"seed": seed, "epochs": len(chroma)})
+    values = {**METRICS, "chroma_rmse": chroma[-1], **metrics}
+    files.write_json(
+        folder / "metrics.json", {name: metric(value, half) for name, value in values.items()}
+    )
     files.write_json(
         folder / "environment.json",
-        {"epochs": len(chroma), "training_seconds": seconds, "devices": [device]},
+        {"epochs": len(chroma), "training_seconds": 1.0, "devices": [device]},
     )
-    lines = ["epoch,val_color_chroma_rmse" + (",val_color_argmax_accuracy" if accuracy else "")]
-    for epoch, value in enumerate(chroma):
-        extra = f",{accuracy[epoch]}" if accuracy else ""
-        lines.append(f"{epoch + 1},{value}{extra}")
+    columns = {"epoch": range(1, len(chroma) + 1), "val_color_chroma_rmse": chroma}
+    if name.startswith("paper"):
+        columns["val_color_argmax_accuracy"] = accuracy or [0.9] * len(chroma)
+    columns["seconds"] = [seconds + 50] + [seconds] * (len(chroma) - 1)
+    lines = [",".join(columns)] + [
+        ",".join(map(str, row)) for row in zip(*columns.values(), strict=True)
+    ]
     files.write_text(folder / "history.csv", "\n".join(lines) + "\n")
+
+
+def verdict(folder, start):
+    """Returns our figures and the verdict of the one claim that starts so."""
+    (claim,) = (c for c in report.report(folder)["claims"] if c["claim"].startswith(start))
+    return claim["ours"], claim["verdict"]
 
 
 @pytest.fixture
@@ -35,7 +57,8 @@ def results(tmp_path):
         tmp_path, "paper_multitask", 0, chroma=[0.07, 0.06, 0.05], accuracy=[0.9, 0.955, 0.96]
     )
     (tmp_path / "gray").mkdir()
-    gray = {"learch_rmse": metric(0.4), "chroma_rmse": metric(0.06), "psnr": metric(19.0)}
+    gray = {"learch_rmse": 0.4, "chroma_rmse": 0.06, "psnr": 19.0, "argmax_accuracy": 0.99}
+    gray = {name: metric(value) for name, value in gray.items()}
     files.write_json(tmp_path / "gray" / "metrics.json", gray)
     return tmp_path
 
@@ -60,16 +83,33 @@ def test_seeds_are_joined_by_hand_computed_errors(tmp_path):
     assert joined == pytest.approx({"value": 22.0, "low": 22 - half, "high": 22 + half})
 
 
-def test_time_of_one_network_against_two(tmp_path):
+def test_runs_of_another_recipe_are_not_joined(tmp_path):
+    write_run(tmp_path, "color", 0, chroma=[0.05])
+    write_run(tmp_path, "color", 1, chroma=[0.05, 0.04])
+    with pytest.raises(ValueError, match=r"color-seed\.\.\. differ in epochs.*rename the folder"):
+        report.report(tmp_path)
+
+
+def test_a_run_is_named_by_its_folder(tmp_path):
+    write_run(tmp_path, "multitask-mask0.3", 0, chroma=[0.05])
+    write_run(tmp_path, "multitask", 0, chroma=[0.05, 0.04])
+    assert list(report.report(tmp_path)["rows"]) == ["multitask-mask0.3", "multitask"]
+
+
+def test_time_of_one_network_against_two_is_that_of_the_fastest_epochs(tmp_path):
     for preset, seconds in (("multitask", 120.0), ("color", 110.0), ("mask", 90.0)):
         write_run(tmp_path, preset, 0, chroma=[0.05, 0.04], seconds=seconds)
     assert report.report(tmp_path)["times"]["ratio"] == pytest.approx(0.6)
+    ours, found = verdict(tmp_path, "One network for both")
+    assert ours == "1.09 of color alone, 0.60 of color and mask"
+    assert found == "holds"
 
 
 def test_times_of_different_devices_are_not_compared(tmp_path):
     for preset, device in (("multitask", "gpu"), ("color", "cpu"), ("mask", "cpu")):
         write_run(tmp_path, preset, 0, chroma=[0.05], device=device)
     assert report.report(tmp_path)["times"] is None
+    assert verdict(tmp_path, "One network for both")[1] == "undecided"
 
 
 def test_the_text_has_ours_and_the_quoted_apart_and_ratios_to_gray(results):
@@ -77,7 +117,7 @@ def test_the_text_has_ours_and_the_quoted_apart_and_ratios_to_gray(results):
     ours, quoted = text.split("## Quoted")
     assert "97.23 %" in quoted
     assert "97.23 %" not in ours
-    assert "| paper_color | 0.75 |" in ours  # 0.3 against gray's 0.4
+    assert "| paper_color | 0.917 | 0.75 |" in ours  # 0.055 and 0.3 against gray's 0.06 and 0.4
     stored = json.loads((results / "report.json").read_text())
     assert stored["curves"]["paper_color"][0]["val_color_chroma_rmse"] == [0.09, 0.07, 0.06, 0.055]
 
@@ -90,3 +130,73 @@ def test_a_level_never_reached_is_said(tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds no results, that is, folders with a metrics\.j"):
         report.report(tmp_path)
+
+
+def test_ratios_are_sorted_and_need_gray(results, tmp_path):
+    found = report.report(results)
+    assert [row["method"] for row in found["ratios"]] == ["paper_multitask", "paper_color", "gray"]
+    assert report.ratios_to_gray({"paper_color": found["rows"]["paper_color"]}) == []
+
+
+def test_claims_without_runs_are_not_judged(tmp_path):
+    write_run(tmp_path, "color", 0, chroma=[0.05])
+    assert verdict(tmp_path, "Its masks reach") == ("missing: paper_multitask", "not run yet")
+    assert verdict(tmp_path, "The same, with our") == ("missing: multitask", "not run yet")
+    assert verdict(tmp_path, "The error is 0.19")[1] == "cannot be checked"
+
+
+def test_a_claim_is_held_against_what_gray_scores(results):
+    ours, found = verdict(results, "Baselines")
+    assert ours == "gray, which colors nothing: 0.9900"
+    assert found == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "miou", "expected"),
+    [(0.98, 0.75, ("holds", "holds")), (0.96, 0.73, ("does not hold", "does not hold"))],
+)
+def test_a_level_is_reached_or_not(tmp_path, accuracy, miou, expected):
+    write_run(tmp_path, "paper_color", 0, chroma=[0.05, 0.04], argmax_accuracy=accuracy)
+    write_run(tmp_path, "paper_multitask", 0, chroma=[0.05], miou=miou)
+    ours, found = verdict(tmp_path, "The color network reaches")
+    assert (found, verdict(tmp_path, "Its masks reach")[1]) == expected
+    assert ours == f"{accuracy:.4f} at epoch 2"
+
+
+def test_masks_must_pass_with_the_border_and_without(tmp_path):
+    both = {"foreground_iou": 0.7, "foreground_iou_ignore_border": 0.6}
+    write_run(tmp_path, "paper_multitask", 0, chroma=[0.05], **both)
+    assert verdict(tmp_path, "Its masks are better")[1] == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("multitask", "color", "expected"),
+    [
+        ([0.050], [0.053], "holds"),  # half-widths 0.001 each: apart
+        ([0.053], [0.050], "does not hold"),
+        ([0.050], [0.0515], "undecided"),  # they overlap
+        # Standard errors over seeds: 0.0001 / sqrt(2) each, twice their root sum is 0.0002.
+        ([0.0499, 0.0501], [0.0509, 0.0511], "holds"),
+        ([0.0499, 0.0501], [0.0500, 0.0502], "undecided"),
+    ],
+)
+def test_one_network_is_better_by_more_than_chance(tmp_path, multitask, color, expected):
+    for name, values in (("multitask", multitask), ("color", color)):
+        for seed, value in enumerate(values):
+            write_run(tmp_path, name, seed, chroma=[value], half=0.001)
+    assert verdict(tmp_path, "The same, with our")[1] == expected
+
+
+def test_more_accuracy_is_better_and_less_error(tmp_path):
+    write_run(tmp_path, "paper_multitask", 0, chroma=[0.9], half=0.001, argmax_accuracy=0.98)
+    write_run(tmp_path, "paper_color", 0, chroma=[0.1], half=0.001, argmax_accuracy=0.97)
+    assert verdict(tmp_path, "Trained on masks as well, it is more")[1] == "holds"
+    assert verdict(tmp_path, "The same, in chroma RMSE")[1] == "does not hold"
+
+
+def test_a_network_that_never_gets_there_is_not_sooner(tmp_path):
+    write_run(tmp_path, "paper_multitask", 0, chroma=[0.05, 0.05], accuracy=[0.9, 0.94])
+    write_run(tmp_path, "paper_color", 0, chroma=[0.05, 0.05], accuracy=[0.9, 0.96])
+    ours, found = verdict(tmp_path, "Trained on masks as well, it passes")
+    assert ours == "never against 2"
+    assert found == "does not hold"
