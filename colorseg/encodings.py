@@ -30,7 +30,7 @@ class Encoding(abc.ABC):
 
     def target(self, rgb, output):
         """Returns `encode(rgb)` for `rgb` made as small as `output`."""
-        return self.encode(_shrink(rgb, output))
+        return self.encode(shrink(rgb, output))
 
     @abc.abstractmethod
     def _decode_chroma(self, gray, output):
@@ -44,7 +44,7 @@ class Encoding(abc.ABC):
             output: float tensor `[..., channels]`, as the network gives it; of gray's size, or
                 smaller by a whole factor if both are `[B, H, W, ...]`.
         """
-        chroma = self._decode_chroma(_shrink(gray, output), output)
+        chroma = self._decode_chroma(shrink(gray, output), output)
         if _factor(gray, output) == 1:
             return chroma
         return ops.image.resize(
@@ -104,6 +104,14 @@ class Chroma(Encoding):
     @staticmethod
     def _scale(like):
         return ops.cast(np.array([color.U_MAX, color.V_MAX]), like.dtype)
+
+
+@keras.saving.register_keras_serializable("colorseg")
+class ChromaL1(Chroma):
+    """`Chroma` under the absolute error, whose best answer is the median, not the mean."""
+
+    def loss(self, target, output):  # noqa: D102
+        return keras.losses.mean_absolute_error(target, output)
 
 
 @keras.saving.register_keras_serializable("colorseg")
@@ -190,7 +198,7 @@ class QuantizedAB(Encoding):
         return ops.sum(ops.square(ab[..., None, :] - bins), axis=-1)
 
 
-def _shrink(image, output):
+def shrink(image, output):
     """Returns `image` `[B, H, W, C]`, averaged down to the height and width of `output`.
 
     The average of gamma-encoded RGB has the average chroma, which is linear in it.
@@ -235,4 +243,9 @@ def gamut_bins():
     return np.unique(np.round(ab / BIN_SIDE), axis=0) * BIN_SIDE
 
 
-ENCODINGS = {"yuv": YUV, "chroma": Chroma, "quantized_ab": QuantizedAB}
+ENCODINGS = {
+    "yuv": YUV,
+    "chroma": Chroma,
+    "chroma_l1": ChromaL1,
+    "quantized_ab": QuantizedAB,
+}

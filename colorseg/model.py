@@ -81,7 +81,7 @@ def build_unet(
         encoder: a name in `ENCODERS`.
         encoder_weights: None (random), `"imagenet"` (downloaded by Keras) or the path of a Keras
             weights file of the encoder without top.
-        decoder: a name in `DECODERS`: `"paper"`, `"convolution"` or `"separable"`.
+        decoder: a name in `DECODERS`: `"paper"`, `"convolution"`, `"separable"` or `"fusion"`.
         freeze: `"encoder"` trains decoder and heads only, as the paper does; `"batchnorm"` tunes
             the encoder, too, but for its BatchNormalization layers: with their momentum of 0.999
             they would be trained on a batch's statistics and judged on stale averages;
@@ -328,10 +328,28 @@ def _separable_decoder(pyramid):
     return _convolution_decoder(pyramid, convolution=layers.SeparableConv2D)
 
 
+def _fusion_decoder(pyramid):
+    """Ours, from features into which those of the whole photograph are fused at every place.
+
+    Reference:
+        Iizuka, Simo-Serra, Ishikawa: Let there be color!, SIGGRAPH 2016, equation 1: a linear map
+        of the joined global and local vectors, here as the sum of its two halves.
+    """
+    *skips, deepest = pyramid
+    whole = layers.GlobalAveragePooling2D(keepdims=True, name="global_pool")(deepest)
+    for name, units in (("global_1", 512), ("global_2", 256)):
+        whole = layers.Dense(units, activation="relu", name=name)(whole)
+    whole = layers.Dense(256, name="fuse_global")(whole)
+    local = layers.Conv2D(256, 1, use_bias=False, name="fuse_local")(deepest)
+    fused = layers.ReLU(name="fuse_relu")(layers.Add(name="fuse")([local, whole]))
+    return _convolution_decoder([*skips, fused])
+
+
 DECODERS = {
     "paper": _paper_decoder,
     "convolution": _convolution_decoder,
     "separable": _separable_decoder,
+    "fusion": _fusion_decoder,
 }
 
 

@@ -25,6 +25,8 @@ class Config:
         weight_decay: decoupled, as in AdamW; 0 is plain Adam.
         select: which epoch's weights are evaluated: the `"best"` by validation loss, or the
             `"last"`.
+        adversarial: weight of a discriminator's verdict on the colors, see
+            `adversarial.AdversarialModel`; 0 does without one.
         precision: Keras dtype policy, such as `"mixed_float16"`.
         seed: of weights, order and augmentation.
         preset: the name that it came from.
@@ -50,6 +52,7 @@ class Config:
     schedule: str = "cosine"
     weight_decay: float = 0.0
     select: str = "last"
+    adversarial: float = 0.0
     precision: str = "float32"
     seed: int = 0
     preset: str = ""
@@ -69,11 +72,14 @@ class Config:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        for name in ("weight_decay", "adversarial"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         has_weights = isinstance(self.tasks, dict) and all(
             type(weight) in (int, float) and 0 < weight < math.inf for weight in self.tasks.values()
         )
+        if self.adversarial and "color" not in self.tasks:
+            raise ValueError("adversarial judges colors; give it a network with the task color")
         if not self.tasks or not has_weights:
             raise ValueError(f"tasks must be weights above 0 by task, got {self.tasks!r}")
 
@@ -95,6 +101,11 @@ PRESETS = {
     "mask": Config(tasks={"mask": 1.0}),
     "multitask": Config(tasks={"color": 1.0, "mask": 0.1}, color_stride=2),
     "three_task": Config(tasks={"color": 1.0, "mask": 0.1, "breed": 0.02}, color_stride=2),
+    # What others did, on our network; the book's chapter on them tells the differences.
+    "zhang": Config(tasks={"color": 1.0}, encoding="quantized_ab", color_stride=4),
+    "pix2pix": Config(tasks={"color": 1.0}, encoding="chroma_l1", adversarial=0.01),
+    "iizuka": Config(tasks={"color": 1.0, "breed": 0.02}, decoder="fusion", color_stride=2),
+    "unet_scratch": Config(tasks={"mask": 1.0}, encoder_weights="none", freeze="nothing"),
 }
 
 

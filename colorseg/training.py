@@ -31,6 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from colorseg import data, files
+from colorseg.adversarial import AdversarialModel
 from colorseg.encodings import QuantizedAB
 from colorseg.evaluate import NetworkMethod, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
@@ -222,6 +223,8 @@ def _build(config, train_set):
     keras.utils.set_random_seed(config.seed)
     weights = None if config.encoder_weights == "none" else config.encoder_weights
     model = build_from_config(config, image_size=config.image_size, encoder_weights=weights)
+    if config.adversarial:
+        model = AdversarialModel(model, weight=config.adversarial)
     tasks = list(model.tasks.values())
     batches = data.TrainingBatches(
         train_set, tasks, batch_size=config.batch_size, augment=config.augment, seed=config.seed

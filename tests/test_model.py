@@ -110,6 +110,19 @@ def test_the_papers_network_has_the_papers_parameters(names, channels):
     assert trainable == decoder + heads - 2 * sum(o for _, o in blocks)
 
 
+def test_fusion_lets_every_place_know_the_whole_photograph(gray):
+    network = small_unet(("color",), decoder="fusion", image_size=None)
+    features = keras.Model(network.input, network.get_layer("fuse").output)
+    wide = np.tile(gray, (1, 1, 4, 1))
+    dark = wide.copy()
+    dark[:, :, -32:] = 0  # far from the first column's own receptive field
+    alone = keras.Model(network.input, network.get_layer("fuse_local").output)
+    far = [np.asarray(part(wide) - part(dark))[0, :, 0] for part in (features, alone)]
+    # The sum's change at that place is the same for all of its rows: it comes from the whole.
+    np.testing.assert_allclose(far[0] - far[1], (far[0] - far[1])[:1].repeat(2, 0), atol=1e-5)
+    assert np.abs(far[0] - far[1]).max() > 0
+
+
 def test_the_papers_input_is_luma_and_two_zeros(gray):
     network = small_unet(scale_input=False, image_size=None)
     layer = network.get_layer("gray_to_yuv")
@@ -178,7 +191,7 @@ def test_damaged_missing_and_foreign_weights_are_refused(tmp_path):
     ("options", "message"),
     [
         ({"encoder": "vgg"}, "unknown encoder 'vgg'; known: efficientnet_v2_b0, mobilenet_v2"),
-        ({"decoder": "fpn"}, "unknown decoder 'fpn'; known: convolution, paper, separable"),
+        ({"decoder": "fpn"}, "unknown decoder 'fpn'; known: convolution, fusion, paper, separable"),
         ({"freeze": "all"}, "unknown freeze 'all'; known: batchnorm, encoder, nothing"),
         ({"image_size": 100}, r"multiples of 32 pixels, got 100; \(96, 96\) would work"),
         ({"image_size": (64, 10)}, r"\(64, 32\) would work"),
