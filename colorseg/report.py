@@ -471,13 +471,27 @@ def _read_result(folder):
         path = folder / name
         return json.loads(path.read_text()) if path.exists() else {}
 
+    config = read("config.json")
     return Result(
         name=re.sub(r"-seed\d+$", "", folder.name),
         metrics=read("metrics.json"),
-        config=read("config.json"),
-        history=read_history(folder),
+        config=config,
+        history=[
+            _with_task_name(row, list(config.get("tasks", {}))) for row in read_history(folder)
+        ],
         environment=read("environment.json"),
     )
+
+
+def _with_task_name(row, tasks):
+    """Names the columns of a network of one task like those of several: Keras leaves it out."""
+    if len(tasks) != 1:
+        return row
+    whole = ("epoch", "seconds", "loss", "val_loss")
+    return {
+        key if key in whole else re.sub("^(val_)?", rf"\g<1>{tasks[0]}_", key): value
+        for key, value in row.items()
+    }
 
 
 def _check_recipe(group):

@@ -74,6 +74,27 @@ def test_epochs_to_reach_names_the_first_epoch_at_a_level_that_all_reached(resul
     assert rows["paper_multitask"]["argmax accuracy at least 0.95"] == [2]
 
 
+def test_a_network_of_one_task_has_the_columns_of_several(tmp_path):
+    write_run(tmp_path, "color", 0, chroma=[0.05])
+    folder = tmp_path / "color-seed0"
+    files.write_json(folder / "config.json", {"seed": 0, "tasks": {"color": 1.0}})
+    # As Keras names them when there is but one output.
+    files.write_text(
+        folder / "history.csv",
+        "epoch,chroma_rmse,loss,val_chroma_rmse,val_loss,seconds\n1,0.07,0.3,0.06,0.2,9\n",
+    )
+    (curves,) = report.report(tmp_path)["curves"]["color"]
+    assert curves == {
+        "epoch": [1],
+        "color_chroma_rmse": [0.07],
+        "loss": [0.3],
+        "val_color_chroma_rmse": [0.06],
+        "val_loss": [0.2],
+        "seconds": [9],
+    }
+    assert report.report(tmp_path)["epochs_to_reach"][0]["chroma RMSE at most 0.0600"] == [1]
+
+
 def test_seeds_are_joined_by_hand_computed_errors(tmp_path):
     for seed, psnr in enumerate((20.0, 22.0, 24.0)):
         write_run(tmp_path, "color", seed, chroma=[0.05], psnr=psnr)
