@@ -31,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profiles": ["profile"],
         "tasks": ["VOID", "Task", "breed_task", "color_task", "compile_args", "mask_task"],
         "training": ["publish", "read_history", "train"],
-        "viz": ["choose", "compare", "overlay", "plot_history", "show", "slider"],
+        "viz": ["choose", "compare", "overlay", "plot_history", "show", "slider", "upload"],
     },
 )
 __version__ = "0.1.0"

@@ -60,7 +60,7 @@ def evaluate(method, arrays, *, batch_size=64, bootstrap=1000, seed=0, progress=
     """Scores a method, with 95 % intervals.
 
     Args:
-        method: object with `predict`, see above.
+        method: object with `predict(gray) -> dict`, such as `NetworkMethod`.
         arrays: dict of "images", uint8 `[N, H, W, 3]`, and optionally "segmentation_masks", class
             ids `[N, H, W, 1]` with `VOID` where unknown, and "labels", breed ids `[N]` with -1
             where unknown.

@@ -4,8 +4,9 @@ Pictures are what the rest of the library makes: photographs, uint8 or float in 
 gray, float `[H, W]` or `[H, W, 1]`; masks, integer class ids of the same shapes. `show`,
 `plot_history` and `plot_model` return a matplotlib figure that a notebook draws where it ends a
 cell. `slider`, `compare` and `choose` return what moves without Python: on a static page, in
-JupyterLab and in Colab. Their pictures travel inside the page as WebP, about 13 kB for one of
-256 x 256 pixels; wider ones than 720 pixels are made smaller. Thirty of them are half a megabyte.
+JupyterLab and in Colab; `upload` needs a kernel. Their pictures travel inside the page as WebP,
+about 13 kB for one of 256 x 256 pixels; wider ones than 720 pixels are made smaller. Thirty of them
+are half a megabyte.
 """
 
 import base64
@@ -14,12 +15,15 @@ import importlib
 import io
 import math
 import os
+import tempfile
 import textwrap
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from colorseg.predict import TRIMAP_PALETTE
+from colorseg.photo import PhotoError, read_photo
+from colorseg.predict import TRIMAP_PALETTE, colorize, segment
 from colorseg.registry import look_up
 from colorseg.tasks import MASK_CLASSES, VOID
 from colorseg.training import read_history
@@ -215,6 +219,52 @@ def choose(pictures, *, alt=None, width=None):
     return _wipe(pictures, alt, width, has_choice=True)
 
 
+def upload(model, *, width=None):
+    """Returns a button that takes a photograph, and shows what a network makes of it.
+
+    Luma, colors and mask are shown as by `choose`. It needs a kernel: on a static page the button
+    does nothing. The photograph stays on the kernel's machine.
+
+    Args:
+        model: network with a `color` or a `mask` head, or both.
+        width: as in `compare`.
+
+    Returns:
+        `ipywidgets.VBox`.
+
+    Raises:
+        ValueError: if the model has neither head.
+        ImportError: without ipywidgets.
+    """
+    heads = {"color", "mask"} & set(getattr(model, "tasks", {}))
+    if not heads:
+        raise ValueError("`model` must have a color or a mask head; build it with such a task")
+    widgets = require("ipywidgets")
+    button = widgets.FileUpload(
+        accept="image/*", multiple=False, description="Photograph", layout={"width": "auto"}
+    )
+    result = widgets.HTML()
+
+    def show_result(change):
+        for name, content in _uploaded(change["new"]):
+            try:
+                photo = _read_upload(name, content)
+            except PhotoError as error:
+                result.value = f"<p>{html.escape(str(error))}</p>"
+                continue
+            gray = Image.fromarray(photo).convert("L")  # BT.601 luma, as in `luma`
+            pictures = {"gray": np.asarray(gray) / 255}
+            if "color" in heads:
+                pictures["colorized"] = colorize(photo, model)
+            if "mask" in heads:
+                pictures["mask"] = overlay(photo, segment(photo, model))
+            pictures["as uploaded"] = photo
+            result.value = choose(pictures, alt=name, width=width).data
+
+    button.observe(show_result, "value")
+    return widgets.VBox([button, result])
+
+
 def plot_history(history, *, metrics=None):
     """Draws losses and metrics over the epochs, of training and validation.
 
@@ -275,6 +325,24 @@ def plot_history(history, *, metrics=None):
         handles, names, loc="outside upper center", ncols=2, frameon=False, fontsize=FONT_SIZE
     )
     return fig
+
+
+def _uploaded(value):
+    """Returns [(name, bytes)] of a `FileUpload`: a dict by name in ipywidgets 7, later a tuple."""
+    if isinstance(value, dict):
+        return [(name, file["content"]) for name, file in value.items()]
+    return [(file["name"], bytes(file["content"])) for file in value]
+
+
+def _read_upload(name, content):
+    """Returns uint8 RGB `[H, W, 3]` of an image file's bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        try:
+            return read_photo(path).rgb
+        except PhotoError as error:
+            raise PhotoError(str(error).replace(str(path), name)) from None
 
 
 def _read_columns(history):

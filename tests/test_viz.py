@@ -6,11 +6,13 @@ import sys
 import keras
 import numpy as np
 import pytest
+import traitlets
 from PIL import Image
 
 from colorseg import viz
+from colorseg.model import build_unet
 from colorseg.predict import TRIMAP_PALETTE
-from colorseg.tasks import VOID
+from colorseg.tasks import VOID, color_task, mask_task
 
 ORANGE, DARK_BLUE, WHITE = TRIMAP_PALETTE[1:]
 HISTORY = [
@@ -147,6 +149,72 @@ def test_choose_holds_each_picture_once():
     assert re.findall(r"selected>(\w)<", html) == ["a", "b"]
 
 
+def png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def uploaded(name, content, *, version=8):
+    """Returns what `FileUpload.value` is in a major version of ipywidgets."""
+    if version == 7:
+        return {name: {"metadata": {"name": name, "size": len(content)}, "content": content}}
+    return ({"name": name, "size": len(content), "content": memoryview(content)},)
+
+
+@pytest.fixture
+def put(monkeypatch):
+    """Function of a network and a list of uploads to what is shown after each."""
+    widgets = pytest.importorskip("ipywidgets")
+
+    class Button(widgets.DOMWidget):
+        value = traitlets.Any()  # in the place of FileUpload's, which a browser alone can set
+
+    def put(model, uploads):
+        button, result = viz.upload(model).children
+        shown = []
+        for value in uploads:
+            button.value = value
+            shown.append(result.value)
+        return shown
+
+    monkeypatch.setattr(widgets, "FileUpload", lambda **options: Button())
+    return put
+
+
+@pytest.mark.parametrize("version", [7, 8])
+def test_upload_shows_what_the_network_makes_of_a_photograph(version, put, photo):
+    model = build_unet([color_task(), mask_task()], image_size=32)
+    (shown,) = put(model, [uploaded("Mimi & Co.png", png(photo), version=version)])
+    names, pictures = zip(*pictures_in(shown), strict=True)
+    assert [name.removeprefix("Mimi &amp; Co.png: ") for name in names] == [
+        "gray", "colorized", "mask", "as uploaded",
+    ]  # fmt: skip
+    assert {picture.shape for picture in pictures} == {photo.shape}
+    assert np.ptp(pictures[0].astype(int), axis=-1).max() <= 2  # gray but for the compression
+
+
+def test_upload_shows_the_heads_that_there_are(put, photo):
+    model = build_unet([mask_task()], image_size=32)
+    (shown,) = put(model, [uploaded("a.png", png(photo))])
+    assert re.findall('alt="a.png: (.*?)"', shown) == ["gray", "mask", "as uploaded"]
+
+
+def test_upload_says_why_a_file_is_no_photograph(put, photo):
+    model = build_unet([mask_task()], image_size=32)
+    wrong, right = put(
+        model, [uploaded("../a<b>.jpg", b"no picture"), uploaded("a.png", png(photo))]
+    )
+    assert wrong.startswith("<p>../a&lt;b&gt;.jpg is not an image")
+    assert len(pictures_in(right)) == 3
+
+
+def test_upload_is_a_button_that_takes_images():
+    widgets = pytest.importorskip("ipywidgets")
+    button, _ = viz.upload(build_unet([mask_task()], image_size=32)).children
+    assert isinstance(button, widgets.FileUpload) and button.accept == "image/*"
+
+
 def test_plot_history_draws_training_and_validation():
     figure = viz.plot_history(HISTORY)
     panels = {ax.get_title(): ax.lines for ax in figure.axes}
@@ -195,6 +263,7 @@ IDS = np.zeros((4, 6), np.uint8)
         (lambda: viz.compare(PHOTO, IDS[:2]), r"of one size, got \[\(2, 6\), \(4, 6\)\]"),
         (lambda: viz.compare(PHOTO, PHOTO, labels=["a", "a"]), "two that differ"),
         (lambda: viz.choose({"a": PHOTO}), "two or more, got 1"),
+        (lambda: viz.upload(None), "must have a color or a mask head"),
         (lambda: viz.plot_history([]), "no epoch"),
         (lambda: viz.plot_history(HISTORY, metrics=["acc"]), "unknown metric 'acc'; known: loss"),
     ],

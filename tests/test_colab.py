@@ -1,0 +1,107 @@
+"""Runs notebooks as Google Colab would: its versions, and nothing of this repository beside them.
+
+It takes an environment of its own, two gigabytes, so it runs where one is named:
+
+    python3 -m venv .colab-venv
+    .colab-venv/bin/pip install -r tests/colab.txt
+    COLORSEG_TEST_COLAB=.colab-venv python -m pytest tests/test_colab.py
+
+Not tested here: the GPU, with it the full profile, and `pip` fetching from GitHub.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import address
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ.get("COLORSEG_TEST_COLAB")
+PYTHON = ROOT / (ENVIRONMENT or "") / "bin" / "python"
+# Two with sliders; one that shows masks, one that builds networks.
+CHAPTERS = ["index", "02_pets", "03_colorization_as_segmentation"]
+# Colab has imported these before the first cell. Its own `%pip` asks for a restart of the runtime
+# if one of them is then replaced.
+STARTUP = """
+import sys, types
+import IPython, matplotlib, numpy, PIL
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+"""
+
+pytestmark = pytest.mark.skipif(
+    not ENVIRONMENT,
+    reason="needs an environment with Colab's versions; tests/test_colab.py says how to make it",
+)
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def installed():
+    """Returns {package: version}."""
+    lines = run(PYTHON, "-m", "pip", "list", "--format=freeze").splitlines()
+    return dict(line.split("==") for line in lines)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The files that a clone would have if everything were committed."""
+    folder = tmp_path_factory.mktemp("clone")
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for name in files.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """Environment variables and an empty folder to start in."""
+    run(PYTHON, "-m", "pip", "uninstall", "-q", "-y", "colorseg", "importlib_resources")
+    startup = tmp_path / "ipython" / "profile_default" / "startup" / "colab.py"
+    startup.parent.mkdir(parents=True)
+    startup.write_text(STARTUP)
+    (tmp_path / "content").mkdir()
+    ours = ("COLORSEG_", "TFDS_", "PYTHONPATH", "JUPYTER_", "VIRTUAL_ENV")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    variables |= {"COLAB_RELEASE_TAG": "release", "IPYTHONDIR": str(tmp_path / "ipython")}
+    return {"cwd": tmp_path / "content", "env": variables}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapter_runs_on_colab_and_leaves_its_packages_alone(chapter, library, colab):
+    source = f"git+{address.address()}@v{address.version()}"
+    text = (ROOT / "book" / f"{chapter}.ipynb").read_text("utf-8")
+    assert text.count(source) == 1
+    path = colab["cwd"] / "chapter.ipynb"
+    path.write_text(text.replace(source, library.as_uri()), "utf-8")
+
+    before = installed()
+    assert "colorseg" not in before
+    run(PYTHON.with_name("jupyter-execute"), "--inplace", "--timeout=600", path, **colab)
+    after = installed()
+
+    added = {name: number for name, number in after.items() if name not in before}
+    assert set(added) == {"colorseg", "importlib_resources"}
+    assert added["colorseg"] == address.version()
+    assert {name: after[name] for name in before} == before
+    assert sliders_of(path) == text.count("cs.slider(")
+
+
+def sliders_of(path):
+    """Returns how many sliders move a Tab, which is what Colab's ipywidgets has."""
+    found = nbformat.read(path, as_version=4).metadata.get("widgets", {})
+    models = found.get("application/vnd.jupyter.widget-state+json", {"state": {}})["state"]
+    moved = [
+        model["state"]["target"][0].removeprefix("IPY_MODEL_")
+        for model in models.values()
+        if model["model_name"] == "LinkModel"
+    ]
+    return [models[name]["model_name"] for name in moved].count("TabModel")
