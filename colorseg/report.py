@@ -440,7 +440,7 @@ def _cell(value):
         return ", ".join(map(_cell, value))
     if value is None:
         return "never"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:#.3g}".rstrip(".") if isinstance(value, float) else str(value)
 
 
 def _figure(group, metric):
