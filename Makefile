@@ -9,7 +9,7 @@ bin := $(VENV)/bin
 TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_CPP_MIN_LOG_LEVEL
 
-.PHONY: book test clean
+.PHONY: book test address clean
 
 # --all: every page anew, or a second build would forgive the page that broke the first.
 book: $(VENV)/.book
@@ -19,6 +19,10 @@ test: $(VENV)/.test
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/python -m pytest --nbmake --nbmake-timeout=600
+
+# After another address in _config.yml, or another version in pyproject.toml.
+address: $(VENV)/.book
+	$(bin)/python book/address.py
 
 clean:
 	rm -rf _build

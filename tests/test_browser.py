@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import http.server
 import io
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import fetch_static
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +151,16 @@ def axe():
 
 def test_every_page_stays_small(path):
     assert (BUILD / path).stat().st_size < MOST_BYTES
+
+
+def test_a_notebook_has_a_button_that_opens_it_in_colab(path):
+    notebook = Path(path).with_suffix(".ipynb").as_posix()
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    repository = config["repository"]["url"].removeprefix("https://github.com/")
+    folder = f"{config['launch_buttons']['colab_url']}/github/{repository}/blob/main"
+    links = re.findall('href="(https://colab[^"]*)"', (BUILD / path).read_text("utf-8"))
+    is_notebook = (ROOT / notebook).exists()
+    assert links == [f"{folder}/{notebook}"] * is_notebook
 
 
 def test_nothing_fails(visit, own_scripts):

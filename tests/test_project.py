@@ -1,5 +1,6 @@
 """The files around the library agree with each other, and the notebooks are fit to be committed."""
 
+import inspect
 import json
 import re
 import shutil
@@ -8,15 +9,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import address
 import pytest
 import yaml
 
 import colorseg
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted(ROOT.glob("book/**/[!.]*.ipynb"))
+NOTEBOOKS = address.notebooks()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]["url"]
 HOOKS = {
     hook["id"]: hook | {"rev": repo["rev"]}
     for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
@@ -68,21 +69,28 @@ def test_notebook_runs_on_any_machine(path):
     notebook = json.loads(path.read_text("utf-8"))
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    wanted = f'--no-deps "colorseg @ git+{REPOSITORY}@v{PROJECT["version"]}"'
-    assert wanted in "".join(first["source"])
+    assert "".join(first["source"]) == address.colab_cell(), "write it: make address"
 
 
 def test_repository_address_is_the_same_everywhere():
     paths = ["README.md", "CHANGELOG.md", "pyproject.toml", *NOTEBOOKS]
     text = "\n".join((ROOT / path).read_text("utf-8") for path in paths)
     found = set(re.findall(r"https://github\.com/[\w.-]+/colorseg\b", text))
-    assert found == {REPOSITORY}
+    assert found == {address.address()}, "make address"
 
 
 def test_version_is_the_same_everywhere():
     assert colorseg.__version__ == PROJECT["version"]
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)[1]
     assert newest == PROJECT["version"]
+
+
+def test_every_public_name_is_in_the_reference():
+    text = (ROOT / "book" / "api.rst").read_text("utf-8")
+    documented = re.findall(r"^\.\. (?:auto\w+|py:data):: (?:[\w.]+\.)?(\w+)$", text, re.M)
+    assert len(documented) == len(set(documented))
+    public = {n for n in colorseg.__all__ if not inspect.ismodule(getattr(colorseg, n))}
+    assert public - set(documented) == set()
 
 
 def test_pre_commit_has_the_ruff_of_the_tests():
