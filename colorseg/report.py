@@ -32,18 +32,18 @@ PAPER_ACCURACY = 0.95
 
 # What others printed, in their own words and units, on their own photographs: not ours to compare.
 QUOTED = """
-| source | figure | value | what it is |
+| where | figure | value | what it is |
 |---|---|---|---|
-| Dabholkar, Table 1 | Welsh et al. | 0.35 | error of SUN scenes, as Deshpande et al. measured it |
-| Dabholkar, Table 1 | Deshpande, scene independent | 0.28 | the same |
-| Dabholkar, Table 1 | Deshpande, scene dependent, histogram | 0.25 | the same |
-| Dabholkar, Table 1 | the paper's | 0.19 | an error it does not define, on pets |
-| Dabholkar, 3.2 | accuracy, color alone | 97.23 % | argmax over Y, U, V; validation |
-| Dabholkar, 3.2 | accuracy, multitask | 98 % | the same |
-| Dabholkar, 3.2 | epochs to 95 % | 15, 25 | multitask, color alone |
-| Dabholkar, Table 2 | all foreground | 45 % | foreground IoU of Parkhi et al. |
-| Dabholkar, Table 2 | Parkhi et al.; Cats and Dogs | 61 %, 65 % | the same |
-| Dabholkar, Table 2 | the paper's | 74 % | probably the mean over three classes |
+| Table 1 | Welsh et al. | 0.35 | error of SUN scenes, as Deshpande et al. measured it |
+| Table 1 | Deshpande, scene independent | 0.28 | the same |
+| Table 1 | Deshpande, scene dependent, histogram | 0.25 | the same |
+| Table 1 | the paper's | 0.19 | an error it does not define, on pets |
+| section 3.2 | accuracy, color alone | 97.23 % | argmax over Y, U, V; validation |
+| section 3.2 | accuracy, multitask | 98 % | the same |
+| section 3.2 | epochs to 95 % | 15, 25 | multitask, color alone |
+| Table 2 | all foreground | 45 % | foreground IoU of Parkhi et al. |
+| Table 2 | Parkhi et al.; Cats and Dogs | 61 %, 65 % | the same |
+| Table 2 | the paper's | 74 % | probably the mean over three classes |
 """
 
 
@@ -134,7 +134,7 @@ def to_text(found):
         parts += ["## Epochs to reach", to_table(found["epochs_to_reach"])]
     if found["times"]:
         parts += ["## One network or two", to_table([found["times"]])]
-    parts += ["## Quoted", QUOTED.strip()]
+    parts += ["## Quoted from the paper (Dabholkar)", QUOTED.strip()]
     parts += ["## The paper's claims", to_table(found["claims"])]
     return "\n\n".join(parts) + "\n"
 
