@@ -69,5 +69,5 @@ def test_an_address_that_colab_cannot_open_is_refused(copy, wrong):
 
 def test_a_notebook_without_the_cell_is_refused(copy):
     edit(copy / "book" / "index.ipynb", "google.colab", "google.other")
-    with pytest.raises(ValueError, match=r"missing in '# Colorization as segmentation"):
+    with pytest.raises(ValueError, match=r"missing in '# A color for every pixel"):
         address.repeat(copy)

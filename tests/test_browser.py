@@ -215,5 +215,5 @@ def test_search_finds_chroma(contexts, address):
         visit = Visit(page, address).open("search.html?q=chroma")
         results = page.locator("#search-results li a")
         results.first.wait_for()
-        assert any("index.html" in link.get_attribute("href") for link in results.all())
+        assert any("01_color_without_color" in link.get_attribute("href") for link in results.all())
         assert visit.errors == []
