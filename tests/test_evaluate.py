@@ -233,8 +233,8 @@ def test_constant_without_fit_says_so():
         BASELINES["constant"]().predict(np.zeros((1, 2, 2, 1), "float32"))
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_baselines_keep_the_luma(name):
+@pytest.mark.parametrize("name", ["gray", "constant"])
+def test_trivial_baselines_keep_the_luma(name):
     method = BASELINES[name]()
     if hasattr(method, "fit"):
         method.fit(make_arrays())
