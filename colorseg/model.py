@@ -313,7 +313,15 @@ def _convolution_decoder(pyramid, *, convolution=layers.Conv2D):
         if stride > 1:
             y = look_up(by_stride, stride, kind="stride of the decoder")
             y = block(y, convolution, y.shape[-1], 3, f"{name}_mix")
-            return layers.Conv2D(channels, 3, padding="same", dtype="float32", name=name)(y)
+            # From zeros: training starts at gray, not at colors that it must first unlearn.
+            return layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                kernel_initializer="zeros",
+                dtype="float32",
+                name=name,
+            )(y)
         y = block(by_stride[2], convolution, 32, 3, f"{name}_mix")
         # A kernel of 4 at stride 2 touches every output pixel equally often: no checkerboard.
         return layers.Conv2DTranspose(
