@@ -15,15 +15,18 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-# The first code cell of every notebook. tensorflow-datasets 4.9.10 imports importlib_resources
-# without asking for it; both lines leave alone what Colab has.
+# The first code cell of every notebook. It leaves alone what Colab has, and goes where the notebook
+# lies, with what lies beside it. tensorflow-datasets 4.9.10 imports importlib_resources without
+# asking for it.
 COLAB = """\
 # On Colab only: installs the library and leaves Colab's TensorFlow and numpy as they are.
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install -q importlib_resources
-    %pip install -q --no-deps "colorseg @ git+{address}@v{version}\""""
+    !git clone -q --depth 1 -b v{version} \\
+        {address} ~/colorseg
+    %pip install -q --no-deps importlib_resources ~/colorseg
+    %cd -q ~/colorseg/book"""
 
 
 def notebooks(root=ROOT):

@@ -57,7 +57,7 @@ def test_a_new_version_goes_to_the_notebooks_and_the_library(copy):
     for path in address.notebooks(copy):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         first = next(cell for cell in cells if cell["cell_type"] == "code")
-        assert f'"colorseg @ git+{OLD}@v12.3.4"' in "".join(first["source"])
+        assert f"git clone -q --depth 1 -b v12.3.4 \\\n        {OLD} " in "".join(first["source"])
 
 
 @pytest.mark.parametrize("wrong", ["https://gitlab.com/a/b", NEW + ".git/", NEW + "/tree/main"])
