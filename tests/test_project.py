@@ -70,6 +70,8 @@ def test_notebook_runs_on_any_machine(path):
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
     assert "".join(first["source"]) == address.colab_cell(), "write it: make address"
+    # It also goes where the notebook lies in the repository, so no other cell has to.
+    assert path.read_text("utf-8").count("google.colab") == 1
 
 
 def test_repository_address_is_the_same_everywhere():
