@@ -6,6 +6,13 @@ attribute `hints`, if it has one, asks for as many points of true color; see `ev
 
 from colorseg.baselines.learch import Learch
 from colorseg.baselines.levin import Levin
+from colorseg.baselines.segmentation import (
+    AllForeground,
+    GrabCut,
+    MeanMask,
+    TextonForest,
+    Threshold,
+)
 from colorseg.baselines.trivial import BreedMean, ConstantChroma, Gray, Nearest
 from colorseg.baselines.welsh import Welsh
 
@@ -17,4 +24,9 @@ BASELINES = {
     "welsh": Welsh,
     "levin": Levin,
     "learch": Learch,
+    "all_foreground": AllForeground,
+    "mean_mask": MeanMask,
+    "threshold": Threshold,
+    "texton_forest": TextonForest,
+    "grabcut": GrabCut,
 }
