@@ -135,12 +135,6 @@ def test_threshold_trusts_the_position_where_the_luma_says_little():
     assert along > 0.5
 
 
-def test_threshold_leaves_an_image_of_one_luma_to_the_position():
-    method = segmentation.Threshold().fit(discs(20))
-    mask = method.predict(np.full((1, SIZE, SIZE, 1), 0.4, "float32"))["mask"]
-    assert mask[0, 0, 0] == BACKGROUND
-
-
 def test_texton_forest_tells_textures_apart_and_its_second_forest_does_it_better():
     method = small("texton_forest").fit(stripes(40, noise=0.2))
     test = stripes(10, noise=0.2, seed=1)
@@ -223,6 +217,13 @@ def test_photographs_without_a_mask_teach_nothing(name):
     }
     masks = [small(name).fit(examples).predict(gray)["mask"] for examples in (train, more)]
     np.testing.assert_array_equal(*masks)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_corners_of_flat_images_are_background(name):
+    flat = np.broadcast_to(np.reshape([0, 0.1, 0.2], (3, 1, 1, 1)), (3, SIZE, SIZE, 1))
+    mask = small(name).fit(discs(20)).predict(flat.astype("float32"))["mask"]
+    assert np.all(mask[:, [0, 0, -1, -1], [0, -1, 0, -1]] == BACKGROUND)
 
 
 @pytest.mark.parametrize("name", LEARNED)
