@@ -18,7 +18,7 @@ book: $(VENV)/.book
 test: $(VENV)/.test
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
-	$(bin)/python -m pytest --nbmake --nbmake-timeout=600
+	$(bin)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --nbmake --nbmake-timeout=600
 
 # After another address in _config.yml, or another version in pyproject.toml.
 address: $(VENV)/.book
