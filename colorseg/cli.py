@@ -4,6 +4,7 @@ The library is imported only when a command runs, so that help comes at once.
 """
 
 import argparse
+import inspect
 import json
 import os
 import signal
@@ -16,6 +17,10 @@ EPILOG = """exit codes: 0 all done; 1 some photographs were skipped, or training
 2 wrong options or bad input; 130 interrupted"""
 DATA_HELP = (
     "oxford_iiit_pet, toy_pets, or a folder of photographs, optionally with images/ and masks/"
+)
+BASELINE_NAMES = (
+    *("gray", "constant", "breed_mean", "nearest", "welsh", "levin", "learch"),
+    *("all_foreground", "mean_mask", "threshold", "texton_forest", "grabcut"),
 )
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -36,7 +41,7 @@ def main(arguments=None):
         return options.run(options)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except (ValueError, OSError) as error:
+    except (ImportError, ValueError, OSError) as error:
         return _complain(error, MISUSED)
 
 
@@ -128,13 +133,35 @@ def _add_evaluate(commands):
         _evaluate,
         "Scores a run or a baseline on a split, with 95 % bootstrap intervals over the images.",
     )
-    command.add_argument("method", help="a run folder, or a baseline: gray, constant")
+    command.add_argument("method", help=f"a run folder, or a baseline: {', '.join(BASELINE_NAMES)}")
     command.add_argument("--data", help=DATA_HELP + " (the run's, else oxford_iiit_pet)")
     command.add_argument(
         "--split", default="test", help="train, validation, test or all (%(default)s)"
     )
     command.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
+    )
+    command.add_argument(
+        "--encoder-weights",
+        metavar="PATH",
+        help="of the encoder whose features a baseline uses, as of train (imagenet)",
+    )
+    command.add_argument(
+        "--hints",
+        type=int,
+        metavar="N",
+        help="pixels of each photograph whose true color levin is given (10)",
+    )
+    command.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="score N photographs of the split, a fixed random choice, instead of all",
+    )
+    command.add_argument(
+        "--out",
+        metavar="DIR",
+        help="write metrics.json, and environment.json that tells how they came about, for report",
     )
 
 
@@ -209,31 +236,65 @@ def _train(options):
 
 
 def _evaluate(options):
-    from colorseg import data
+    from colorseg import data, records
+
+    if options.out:
+        records.check_folder(options.out)
+    method, about = _load_method(options)
+
+    def read(split):
+        examples = data.load(about["data"], split)
+        return data.resize(examples, about["image_size"], progress=True)
+
+    arrays = read(options.split)
+    train = read("train") if hasattr(method, "fit") else None
+    metrics, how = records.score(method, arrays, train=train, limit=options.limit, progress=True)
+    if options.out:
+        records.write(options.out, metrics, {**about, "split": options.split, **how})
+    if options.json:
+        print(json.dumps(metrics))
+    else:
+        _print_rows({os.path.basename(os.path.normpath(options.out or options.method)): metrics})
+    return DONE
+
+
+def _load_method(options):
+    """Returns the method that `colorseg evaluate` names, and what its record says of it."""
+    from colorseg import records
     from colorseg.baselines import BASELINES
-    from colorseg.evaluate import NetworkMethod, evaluate
+    from colorseg.evaluate import NetworkMethod
     from colorseg.model import load_run
 
+    named = {name: getattr(options, name) for name in ("encoder_weights", "hints")}
+    given = {name: value for name, value in named.items() if value is not None}
+    name = os.path.basename(os.path.normpath(options.method))
     if os.path.isdir(options.method):
+        _check_accepted(given, (), "a run")
         model = load_run(options.method)
-        method, source, size = NetworkMethod(model), model.config.data, model.config.image_size
-    elif options.method in BASELINES:
-        method, source, size = BASELINES[options.method](), "oxford_iiit_pet", 128
-    else:
+        about = {"data": options.data or model.config.data, "image_size": model.config.image_size}
+        return NetworkMethod(model), {"method": name, "settings": {}, **about}
+    if options.method not in BASELINES:
         raise ValueError(
             f"{options.method!r} is neither a run folder nor a baseline; known baselines: "
             f"{', '.join(BASELINES)}"
         )
-    source = options.data or source
-    examples = data.load(source, options.split)
-    if hasattr(method, "fit"):
-        method.fit(data.resize(data.load(source, "train"), size, progress=True))
-    metrics = evaluate(method, data.resize(examples, size, progress=True), progress=True)
-    if options.json:
-        print(json.dumps(metrics))
-    else:
-        _print_rows({os.path.basename(os.path.normpath(options.method)): metrics})
-    return DONE
+    build = BASELINES[options.method]
+    signature = inspect.signature(build)
+    _check_accepted(given, signature.parameters, options.method)
+    arguments = signature.bind(**given)
+    arguments.apply_defaults()
+    settings = arguments.arguments
+    about = {"method": name, "settings": settings}
+    if "encoder_weights" in settings:
+        about["encoder_weights"] = records.describe_weights(settings.pop("encoder_weights"))
+    about |= {"data": options.data or "oxford_iiit_pet", "image_size": 128}
+    return build(**given), about
+
+
+def _check_accepted(given, accepted, who):
+    for option in given:
+        if option not in accepted:
+            raise ValueError(f"{who} takes no --{option.replace('_', '-')}")
 
 
 def _report(options):

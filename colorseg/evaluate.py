@@ -11,6 +11,10 @@ A method is any object with `predict(gray) -> dict`. It is given the luma, float
 
 Colors are compared after the true luma has been put back, since every method knows it. A method
 that learns from the training split has `fit(arrays)`; it is the caller who calls it.
+
+A method that a user helps has the attribute `hints`, a number of pixels. It is called as
+`predict(gray, hints=hints)` with what `draw_hints` gives: the true chroma of so many random pixels
+of each photograph. Such a method is not to be compared with those that see luma only.
 """
 
 import numpy as np
@@ -66,7 +70,8 @@ def evaluate(method, arrays, *, batch_size=64, bootstrap=1000, seed=0, progress=
             where unknown.
         batch_size: images per call of `predict`.
         bootstrap: number of resamples of the images.
-        seed: of the resampling. Methods scored with the same seed share their resamples.
+        seed: of the resampling, and of the pixels of hints. Methods scored with the same seed share
+            both.
         progress: whether to show a progress bar on standard error.
 
     Returns:
@@ -78,11 +83,11 @@ def evaluate(method, arrays, *, batch_size=64, bootstrap=1000, seed=0, progress=
             of the wrong kind or shape.
     """
     _check_count(bootstrap, "bootstrap")  # before the long part, not after it
-    statistics = measure(method, arrays, batch_size=batch_size, progress=progress)
+    statistics = measure(method, arrays, batch_size=batch_size, seed=seed, progress=progress)
     return summarize(statistics, bootstrap=bootstrap, seed=seed)
 
 
-def measure(method, arrays, *, batch_size=64, progress=False):
+def measure(method, arrays, *, batch_size=64, seed=0, progress=False):
     """Returns the statistics `[N, j]` of every metric that can be computed, one row an image.
 
     Args and errors are those of `evaluate`. The statistics of two methods, in the same order of
@@ -98,10 +103,35 @@ def measure(method, arrays, *, batch_size=64, progress=False):
             part = slice(start, start + batch_size)
             rgb = arrays["images"][part].astype("float32") / 255
             truth = {"color": rgb, **{name: values[part] for name, values in labels.items()}}
-            for name, rows in _score(truth, _predict(method, rgb)).items():
+            prediction = _predict(method, rgb, seed=seed, first=start)
+            for name, rows in _score(truth, prediction).items():
                 batches.setdefault(name, []).append(rows)
             bar.update(len(rgb))
     return {name: METRICS[name].over_set(np.concatenate(rows)) for name, rows in batches.items()}
+
+
+def draw_hints(rgb, count, *, seed=0, first=0):
+    """Returns the chroma of random pixels of photographs, and NaN elsewhere.
+
+    Args:
+        rgb: float `[B, H, W, 3]` in `[0, 1]`.
+        count: pixels of each photograph; all, if it has no more. Those of a lower count are among
+            those of a higher one.
+        seed: of the pixels.
+        first: place of the first photograph in its set, so that each has its own pixels in
+            whatever batch it comes.
+
+    Returns:
+        U and V `[B, H, W, 2]`.
+    """
+    chroma = ops.convert_to_numpy(color.rgb_to_yuv(rgb))[..., 1:]
+    hints = np.full_like(chroma, np.nan)
+    shape = chroma.shape[1:3]
+    for index in range(len(rgb)):
+        order = np.random.default_rng([seed, first + index]).permutation(np.prod(shape))
+        given = (index, *np.unravel_index(order[:count], shape))
+        hints[given] = chroma[given]
+    return hints
 
 
 def summarize(statistics, *, bootstrap=1000, seed=0):
@@ -185,9 +215,13 @@ def _score(truth, prediction):
     return {m.name: m.per_image(truth[m.needs], prediction[m.needs]) for m in scored}
 
 
-def _predict(method, rgb):
+def _predict(method, rgb, *, seed, first):
     gray = ops.convert_to_numpy(color.luma(rgb))
-    prediction = method.predict(gray)
+    if hasattr(method, "hints"):
+        hints = draw_hints(rgb, method.hints, seed=seed, first=first)
+        prediction = method.predict(gray, hints=hints)
+    else:
+        prediction = method.predict(gray)
     size = rgb.shape[:-1]
     shapes = {"color": (*size, 3), "mask": size, "breed": (len(rgb), "breeds")}
     prediction = {name: np.asarray(prediction[name]) for name in shapes if name in prediction}

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tiny
 from PIL import Image
 
-from colorseg import cli, data, model, toy_pets, training
+from colorseg import baselines, cli, data, model, toy_pets, training
 from colorseg.photo import write_image
 from colorseg.presets import PRESETS, preset
 
@@ -163,11 +163,14 @@ def test_set_reaches_the_options_that_have_a_name_of_their_own(trained):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset=best"], "unknown preset 'best'; known: color, mask, multitask, paper_color"),
+        (
+            ["--preset=best"],
+            "unknown preset 'best'; known: color, iizuka, mask, multitask, paper_color",
+        ),
         (["--set=decoder"], "--set takes OPTION=VALUE, got 'decoder'"),
-        (["--set=size=64"], "unknown option 'size'; known: augment, batch_size"),
-        (["--set=decoder.kind=1"], "unknown option 'decoder.kind'; known: augment"),
-        (["--set=preset=color"], "unknown option 'preset'; known: augment"),
+        (["--set=size=64"], "unknown option 'size'; known: adversarial, augment, batch_size"),
+        (["--set=decoder.kind=1"], "unknown option 'decoder.kind'; known: adversarial, augment"),
+        (["--set=preset=color"], "unknown option 'preset'; known: adversarial, augment"),
         (["--set=tasks.breed=1"], "unknown task of multitask 'breed'; known: color, mask"),
         (["--set=tasks.mask=much"], "tasks must be weights above 0 by task, got"),
         (["--set=tasks=0.3"], "tasks must be weights by task, such as tasks.mask=0.3, got 0.3"),
@@ -192,6 +195,9 @@ def test_bad_options_of_train(arguments, message, tmp_path, capsys):
         (["white"], "'white' is neither a run folder nor a baseline; known baselines: gray, const"),
         (["gray", "--data=imagenet"], "unknown data 'imagenet'; known: oxford_iiit_pet, toy_pets"),
         (["gray", "--split=dev"], "unknown split 'dev'; known: train, validation, test, all"),
+        (["gray", "--data=toy_pets", "--hints=3"], "gray takes no --hints"),
+        (["levin", "--data=toy_pets", "--encoder-weights=none"], "levin takes no --encoder-w"),
+        (["levin", "--data=toy_pets", "--hints=-1"], "`hints` must be at least 0, got -1"),
     ],
 )
 def test_bad_options_of_evaluate(arguments, message, capsys):
@@ -230,6 +236,65 @@ def test_evaluate_prints_a_table(folder, capfd):
     # The mean chroma of these very photographs is a better guess for them than none.
     of_gray, of_constant = (float(row["chroma_rmse ↓"].split()[0]) for row in (gray, constant))
     assert of_constant < of_gray
+
+
+def evaluate_into(out, folder, *arguments):
+    assert run("evaluate", *arguments, "--data", folder, "--split=train", "--out", out) == 0
+    names = ("metrics.json", "environment.json")
+    return [json.loads((out / name).read_text()) for name in names]
+
+
+def test_evaluate_leaves_a_record(folder, tmp_path, capfd):
+    metrics, environment = evaluate_into(
+        tmp_path / "levin_hints3", folder, "levin", "--hints=3", "--limit=4", "--json"
+    )
+    assert json.loads(capfd.readouterr().out) == metrics
+    assert (environment["method"], environment["hints"]) == ("levin", 3)
+    assert environment["examples"] == {"train": 0, "scored": 4}
+    assert environment["subset"]["of"] > 4
+    assert (environment["data"], environment["split"]) == (str(folder), "train")
+
+
+def test_what_a_baseline_was_built_with_is_on_record(folder, tmp_path, monkeypatch, capfd):
+    # The real encoder is too slow here, and what the method is not what is tested.
+    monkeypatch.setattr(baselines.Nearest, "fit", lambda self, arrays: self)
+    monkeypatch.setattr(baselines.Nearest, "predict", baselines.Gray.predict)
+    weights = tmp_path / "encoder.weights.h5"
+    weights.write_bytes(b"abc")
+    _, environment = evaluate_into(
+        tmp_path / "row", folder, "nearest", "--encoder-weights", weights
+    )
+    assert environment["encoder_weights"]["name"] == "encoder.weights.h5"
+    assert len(environment["encoder_weights"]["sha256"]) == 64
+    assert environment["settings"] == {}
+    assert environment["examples"]["train"] > 0
+    assert "| row |" in capfd.readouterr().out
+
+
+def test_the_record_of_a_run_has_the_time_an_image(run_dir, folder, tmp_path):
+    metrics, environment = evaluate_into(tmp_path / "again", folder, run_dir)
+    assert environment["method"] == run_dir.name
+    assert environment["seconds_per_image"] > 0
+    assert {"chroma_rmse", "miou"} <= set(metrics)
+
+
+def test_a_run_is_not_overwritten_by_its_evaluation(run_dir, capsys):
+    before = (run_dir / "environment.json").read_text()
+    assert run("evaluate", "gray", "--data=toy_pets", "--out", run_dir) == 2
+    assert "is the folder of a run; choose another --out" in capsys.readouterr().err
+    assert (run_dir / "environment.json").read_text() == before
+
+
+def test_a_package_that_is_missing_is_named(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    assert run("evaluate", "learch", "--data", folder) == 2
+    assert 'pip install "colorseg[baselines]"' in capsys.readouterr().err
+
+
+def test_help_names_every_baseline(capsys):
+    run("evaluate", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(baselines.BASELINES) in said
 
 
 # A network, from training to pictures.

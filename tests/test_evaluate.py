@@ -10,7 +10,7 @@ from skimage import data as skdata
 from colorseg import color, encodings, metrics
 from colorseg.baselines import BASELINES, ConstantChroma, Gray
 from colorseg.data import load, resize
-from colorseg.evaluate import NetworkMethod, evaluate, summarize, to_markdown
+from colorseg.evaluate import NetworkMethod, draw_hints, evaluate, summarize, to_markdown
 from colorseg.metrics import METRICS, VOID
 
 COLOR = [name for name, metric in METRICS.items() if metric.needs == "color"]
@@ -203,6 +203,52 @@ def test_methods_share_their_resamples():
     rows = np.random.default_rng(0).normal(25, 3, (50, 1))
     one, other = (summarize({"psnr": part})["psnr"] for part in (rows, rows + 2))
     assert other == pytest.approx({bound: value + 2 for bound, value in one.items()})
+
+
+# Hints
+
+
+class Helped:
+    """A method that notes the hints that it is given."""
+
+    def __init__(self, hints):
+        self.hints = hints
+        self.seen = []
+
+    def predict(self, gray, *, hints):
+        self.seen.extend(hints)
+        return {"color": repeat(gray)}
+
+
+def test_hints_are_the_true_chroma_of_some_pixels():
+    rgb = make_arrays(3)["images"] / np.float32(255)
+    hints = draw_hints(rgb, 7)
+    given = np.isfinite(hints)
+    np.testing.assert_array_equal(given[..., 0], given[..., 1])
+    assert given[..., 0].sum(axis=(1, 2)).tolist() == [7, 7, 7]
+    truth = tf.image.rgb_to_yuv(rgb).numpy()[..., 1:]
+    np.testing.assert_allclose(hints[given], truth[given], atol=1e-6)
+    places = [np.argwhere(image[..., 0]).tolist() for image in given]
+    assert places[0] != places[1]
+
+
+def test_more_hints_have_the_fewer_among_them():
+    rgb = make_arrays(2)["images"] / np.float32(255)
+    few, more, other = draw_hints(rgb, 3), draw_hints(rgb, 30), draw_hints(rgb, 30, seed=1)
+    given = np.isfinite(few)
+    np.testing.assert_array_equal(few[given], more[given])
+    assert not np.isfinite(other[given]).all()
+    assert np.isfinite(draw_hints(rgb, 10**6)).all()
+
+
+def test_a_method_is_given_the_hints_that_it_asks_for_whatever_the_batch():
+    arrays = make_arrays(5)
+    whole, parts = Helped(4), Helped(4)
+    evaluate(whole, arrays, bootstrap=1)
+    evaluate(parts, arrays, bootstrap=1, batch_size=2)
+    expected = draw_hints(arrays["images"] / np.float32(255), 4)
+    np.testing.assert_allclose(whole.seen, expected, atol=1e-6)
+    np.testing.assert_array_equal(whole.seen, parts.seen)
 
 
 # Baselines and networks

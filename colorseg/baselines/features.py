@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from colorseg import color
-from colorseg.model import ENCODERS, build_encoder
+from colorseg import color, model
 from colorseg.registry import look_up
 
 AT_ONCE = 64  # images
@@ -38,13 +37,13 @@ class GrayEncoder:
         return self._predict(self._network, gray)
 
     def _predict(self, network, gray):
-        entry = look_up(ENCODERS, self.name, kind="encoder")
+        entry = look_up(model.ENCODERS, self.name, kind="encoder")
         return network.predict_on_batch(entry.scale * np.repeat(gray, 3, axis=-1) + entry.offset)
 
     @functools.cached_property
     def _network(self):
         weights = None if self.weights in (None, "none") else self.weights
-        return build_encoder(self.name, weights=weights)
+        return model.build_encoder(self.name, weights=weights)
 
     @functools.cached_property
     def _average(self):

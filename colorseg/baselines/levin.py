@@ -6,15 +6,18 @@ from scipy.sparse import linalg
 
 from colorseg.baselines import features
 
+SHARPNESS = 0.6
 FLAT = 1e-6  # variance of luma below which a window has no edges, only rounding
 
 
 def affinity(gray):
     """Returns how much of its color a pixel takes from each of its neighbors.
 
-    The weight of neighbor s for pixel r is proportional to exp(-(Y(r) - Y(s))² / (2 σ²)), with σ²
+    The weight of neighbor s for pixel r is proportional to exp(-(Y(r) - Y(s))² / (0.6 v)), with v
     the variance of the luma Y in the 3x3 window around r: neighbors of one brightness share their
-    color, and what is an edge depends on the contrast around it.
+    color, and what is an edge depends on the contrast around it. The paper prints 2 v; the code
+    that its authors published has 0.6 v, and the sharper edges are better on the validation split
+    (chroma RMSE with 100 hints 0.0224 against 0.0245, on 41 photographs).
 
     Args:
         gray: float `[H, W, 1]`, luma in `[0, 1]`.
@@ -34,7 +37,7 @@ def affinity(gray):
     padded = np.pad(y, 1, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(height, width, 9)
     variance = np.maximum(np.nanvar(windows, axis=-1, keepdims=True), FLAT)
-    weights = np.nan_to_num(np.exp(-((windows - y[..., None]) ** 2) / (2 * variance)))
+    weights = np.nan_to_num(np.exp(-((windows - y[..., None]) ** 2) / (SHARPNESS * variance)))
     weights[..., 4] = 0  # the pixel itself
     weights /= weights.sum(axis=-1, keepdims=True)
 
