@@ -14,6 +14,8 @@ Such a folder holds `metrics.json`, what `evaluate` returned, and `environment.j
 |                                            | "seed": of the random choice} where not all were    |
 | hints                                      | pixels of each photograph whose color was given     |
 | fit_seconds, seconds_per_image             | wall time of `fit`, and of `predict` a photograph   |
+| cpu_seconds_per_image                      | time that all cores together spent in the latter,   |
+|                                            | which what else the machine did does not inflate    |
 """
 
 import datetime
@@ -54,8 +56,7 @@ def score(method, arrays, *, train=None, limit=None, progress=False):
         progress: whether to show a progress bar on standard error.
 
     Returns:
-        What `evaluate` returns, and a dict of the keys `examples`, `subset`, `hints`,
-        `fit_seconds` and `seconds_per_image` of `environment.json`.
+        What `evaluate` returns, and a dict of those keys of `environment.json` from `examples` on.
 
     Raises:
         ValueError: if `limit` is less than 1, or as `evaluate`.
@@ -75,6 +76,7 @@ def score(method, arrays, *, train=None, limit=None, progress=False):
         "hints": getattr(method, "hints", 0),
         "fit_seconds": fit_seconds,
         "seconds_per_image": method.predict.seconds / n,
+        "cpu_seconds_per_image": method.predict.cpu_seconds / n,
     }
 
 
@@ -117,19 +119,22 @@ class Stopwatch:
 
     Attributes:
         seconds: wall time of all calls so far.
+        cpu_seconds: time that the cores spent meanwhile in this process.
     """
 
     def __init__(self, function):
         self._function = function
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
 
     def __call__(self, *args, **kwargs):
         """Calls the function and returns what it returns."""
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         try:
             return self._function(*args, **kwargs)
         finally:
             self.seconds += time.perf_counter() - started
+            self.cpu_seconds += time.process_time() - cpu_started
 
 
 def _choose(arrays, count):

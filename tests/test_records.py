@@ -26,6 +26,7 @@ def test_score_is_that_of_evaluate_and_notes_how(arrays):
     metrics, how = records.score(Gray(), arrays)
     assert metrics == evaluate(Gray(), arrays)
     assert how.pop("seconds_per_image") > 0
+    assert how.pop("cpu_seconds_per_image") > 0
     assert how == {
         "examples": {"train": 0, "scored": 10},
         "subset": None,
@@ -37,6 +38,7 @@ def test_score_is_that_of_evaluate_and_notes_how(arrays):
 def test_time_is_that_of_predictions(arrays):
     _, how = records.score(Slow(), arrays)
     assert 0.01 <= how["seconds_per_image"] < 0.1
+    assert 0 < how["cpu_seconds_per_image"] < 0.01  # it sleeps
 
 
 def test_a_method_learns_from_train(arrays, rng):
