@@ -56,11 +56,13 @@ def score(method, arrays, *, train=None, limit=None, progress=False):
         progress: whether to show a progress bar on standard error.
 
     Returns:
-        What `evaluate` returns, and a dict of those keys of `environment.json` from `examples` on.
+        What `evaluate` returns, and a dict of `git_commit` and of those keys of `environment.json`
+        from `examples` on.
 
     Raises:
         ValueError: if `limit` is less than 1, or as `evaluate`.
     """
+    commit = _git_commit()  # before others may have moved on
     chosen = _choose(arrays, limit)
     n, total = len(chosen["images"]), len(arrays["images"])
     fit_seconds = None
@@ -71,6 +73,7 @@ def score(method, arrays, *, train=None, limit=None, progress=False):
     method.predict = Stopwatch(method.predict)
     metrics = evaluate(method, chosen, progress=progress)
     return metrics, {
+        "git_commit": commit,
         "examples": {"train": len(train["images"]) if train else 0, "scored": n},
         "subset": {"of": total, "seed": SUBSET_SEED} if n < total else None,
         "hints": getattr(method, "hints", 0),
@@ -155,5 +158,4 @@ def _describe_machine():
         "backend": keras.backend.backend(),
         "devices": devices(),
         "cpu_count": os.cpu_count(),
-        "git_commit": _git_commit(),
     }

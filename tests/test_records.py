@@ -27,6 +27,8 @@ def test_score_is_that_of_evaluate_and_notes_how(arrays):
     assert metrics == evaluate(Gray(), arrays)
     assert how.pop("seconds_per_image") > 0
     assert how.pop("cpu_seconds_per_image") > 0
+    assert "git_commit" in how  # None where there is no git
+    del how["git_commit"]
     assert how == {
         "examples": {"train": 0, "scored": 10},
         "subset": None,
