@@ -16,6 +16,7 @@ from pathlib import Path
 from colorseg import files
 from colorseg.evaluate import to_markdown
 from colorseg.metrics import METRICS
+from colorseg.presets import Config
 from colorseg.training import read_history
 
 COLOR_COLUMNS = (
@@ -88,9 +89,10 @@ def report(folder):
         folder: of run folders.
 
     Returns:
-        Dict, ready for JSON: `rows` (metrics by name, seeds joined), `ratios` (of color errors to
-        gray's), `runs` (what was trained, for how long), `curves` (per name and seed, the columns
-        of the history), `epochs_to_reach`, `times`, `claims`.
+        Dict, ready for JSON: `rows` (metrics by name, seeds joined), `apart` (names of those that
+        were given hints or not all photographs, and which), `ratios` (of the others' color errors
+        to gray's), `runs` (what was trained, for how long), `curves` (per name and seed, the
+        columns of the history), `epochs_to_reach`, `times`, `claims`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
@@ -101,9 +103,12 @@ def report(folder):
     for group in by_name.values():
         _check_recipe(group)
     rows = {name: join_seeds([r.metrics for r in group]) for name, group in by_name.items()}
+    reasons = {name: _why_apart(group[0].environment) for name, group in by_name.items()}
+    apart = {name: reason for name, reason in reasons.items() if reason}
     return {
         "rows": rows,
-        "ratios": ratios_to_gray(rows),
+        "apart": apart,
+        "ratios": ratios_to_gray({n: row for n, row in rows.items() if n not in apart}),
         "runs": {name: _describe(group) for name, group in by_name.items() if group[0].history},
         "curves": {
             name: [_columns(r.history) for r in group]
@@ -118,9 +123,9 @@ def report(folder):
 
 def to_text(found):
     """Returns the Markdown of what `report` computed."""
-    rows = found["rows"]
-    color = {name: row for name, row in rows.items() if "chroma_rmse" in row}
-    masks = {name: row for name, row in rows.items() if "miou" in row}
+    alike = {name: row for name, row in found["rows"].items() if name not in found["apart"]}
+    color = {name: row for name, row in alike.items() if "chroma_rmse" in row}
+    masks = {name: row for name, row in alike.items() if "miou" in row}
     parts = ["# Results", _TEXT_OF_PROTOCOL]
     if found["runs"]:
         parts += ["## Runs", to_table(found["runs"].values())]
@@ -130,6 +135,8 @@ def to_text(found):
             parts += ["As shares of gray's:", to_table(found["ratios"])]
     if masks:
         parts += ["## Masks (the paper's Table 2)", to_markdown(masks, metrics=MASK_COLUMNS)]
+    for name, reason in found["apart"].items():
+        parts += [f"## Apart: {name}, {reason}", to_markdown({name: found["rows"][name]})]
     if found["epochs_to_reach"]:
         parts += ["## Epochs to reach", to_table(found["epochs_to_reach"])]
     if found["times"]:
@@ -329,9 +336,19 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "The error is 0.19, less than the 0.25 of Deshpande et al.",
+        "Its error is 0.19, that of Welsh et al. 0.35, of Deshpande et al. 0.25.",
         (),
-        _cannot_be_checked("it is not defined, and theirs are other photographs"),
+        _cannot_be_checked("the first is not defined, the others are of other photographs"),
+    ),
+    Claim(
+        "On the pets, in the space of Deshpande et al., it is better than Welsh et al.",
+        ("paper_color", "welsh"),
+        _beats("learch_rmse"),
+    ),
+    Claim(
+        "And better than Deshpande et al.",
+        ("paper_color", "learch"),
+        _beats("learch_rmse"),
     ),
     Claim(
         "Trained on masks as well, it is more accurate (98 % against 97.23 %).",
@@ -387,11 +404,13 @@ def check_claims(by_name):
     """
     rows = []
     for claim in CLAIMS:
-        missing = [name for name in claim.needs if name not in by_name]
+        groups = [by_name.get(name, []) for name in claim.needs]
+        apart = [group[0].name for group in groups if group and _why_apart(group[0].environment)]
+        missing = [n for n, group in zip(claim.needs, groups, strict=True) if not group] + apart
         if missing:
             ours, verdict = f"missing: {', '.join(missing)}", "not run yet"
         else:
-            ours, decided = claim.check(*(by_name[name] for name in claim.needs))
+            ours, decided = claim.check(*groups)
             open_verdict = "undecided" if claim.needs else "cannot be checked"
             verdict = VERDICTS.get(decided, open_verdict)
         rows.append({"claim": claim.text, "ours": ours, "verdict": verdict})
@@ -446,7 +465,7 @@ def _cell(value):
 def _figure(group, metric):
     """Returns a metric of a network, and at which epoch, in words."""
     value = join_seeds([result.metrics for result in group])[metric]["value"]
-    epochs = sorted({result.environment["epochs"] for result in group if result.environment})
+    epochs = sorted({len(result.history) for result in group if result.history})
     return f"{value:.4f}" + (f" at epoch {', '.join(map(str, epochs))}" if epochs else "")
 
 
@@ -494,12 +513,25 @@ def _with_task_name(row, tasks):
     }
 
 
+def _why_apart(environment):
+    """Returns what was other than usual when a method was scored, in words; "" if nothing."""
+    reasons = []
+    if environment.get("hints"):
+        reasons.append(f"given the color of {environment['hints']} pixels of each photograph")
+    if environment.get("subset"):
+        scored, total = environment["examples"]["scored"], environment["subset"]["of"]
+        reasons.append(f"scored on {scored} of {total} photographs")
+    return ", ".join(reasons)
+
+
 def _check_recipe(group):
     """Raises a ValueError if runs of one name differ in more than the seed."""
     free = {"seed", "encoder_weights"}  # the latter is a path, another on each machine
-    recipes = [{k: v for k, v in result.config.items() if k not in free} for result in group]
+    # What an older run does not say, it had no choice about.
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    recipes = [defaults | result.config for result in group]
     for recipe in recipes[1:]:
-        differing = [k for k in recipes[0] if recipe.get(k) != recipes[0][k]]
+        differing = [k for k in recipe if k not in free and recipe[k] != recipes[0].get(k)]
         if differing:
             raise ValueError(
                 f"the runs {group[0].name}-seed... differ in {', '.join(differing)}, not in the "

@@ -163,7 +163,7 @@ def test_claims_without_runs_are_not_judged(tmp_path):
     write_run(tmp_path, "color", 0, chroma=[0.05])
     assert verdict(tmp_path, "Its masks reach") == ("missing: paper_multitask", "not run yet")
     assert verdict(tmp_path, "The same, with our") == ("missing: multitask", "not run yet")
-    assert verdict(tmp_path, "The error is 0.19")[1] == "cannot be checked"
+    assert verdict(tmp_path, "Its error is 0.19")[1] == "cannot be checked"
 
 
 def test_a_claim_is_held_against_what_gray_scores(results):
@@ -221,3 +221,34 @@ def test_a_network_that_never_gets_there_is_not_sooner(tmp_path):
     ours, found = verdict(tmp_path, "Trained on masks as well, it passes")
     assert ours == "never against 2"
     assert found == "does not hold"
+
+
+def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
+    gray = json.loads((results / "gray" / "metrics.json").read_text())
+    told = {"hints": 10, "subset": None}
+    fewer = {"hints": 0, "subset": {"of": 3669, "seed": 0}, "examples": {"scored": 200}}
+    for name, environment in (("levin_hints10", told), ("welsh", fewer)):
+        (results / name).mkdir()
+        files.write_json(results / name / "metrics.json", gray)
+        files.write_json(results / name / "environment.json", environment)
+    found = report.report(results)
+    assert found["apart"] == {
+        "levin_hints10": "given the color of 10 pixels of each photograph",
+        "welsh": "scored on 200 of 3669 photographs",
+    }
+    assert not {"levin_hints10", "welsh"} & {row["method"] for row in found["ratios"]}
+    alike, apart = report.to_text(found).split("## Apart: levin_hints10")
+    assert "| welsh |" not in alike
+    assert "| welsh |" in apart
+    assert verdict(results, "On the pets")[1] == "not run yet"
+
+
+def test_an_older_run_has_the_defaults_of_what_it_does_not_say(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, "color", seed, chroma=[0.05])
+    folder = tmp_path / "color-seed1"
+    files.write_json(folder / "config.json", {"seed": 1, "epochs": 1, "color_stride": 1})
+    assert "color" in report.report(tmp_path)["rows"]
+    files.write_json(folder / "config.json", {"seed": 1, "epochs": 1, "color_stride": 2})
+    with pytest.raises(ValueError, match="differ in color_stride"):
+        report.report(tmp_path)
