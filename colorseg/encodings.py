@@ -209,7 +209,7 @@ def shrink(image, output):
     factor = _factor(image, output)
     if factor == 1:
         return image
-    return ops.average_pool(image, factor, data_format="channels_last")
+    return ops.average_pool(image, factor, strides=factor, data_format="channels_last")
 
 
 def _factor(image, output):

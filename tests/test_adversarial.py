@@ -80,14 +80,11 @@ def test_a_verdict_sees_70_pixels():
     for layer in network.layers:
         if isinstance(layer, keras.layers.GroupNormalization):
             layer.call = lambda x: x  # looks at the whole picture's statistics
-    base = np.zeros((1, 256, 256, 3), "float32")
-    rows = []
-    for row in range(256):
-        changed = base.copy()
-        changed[0, row] = 1
-        difference = np.asarray(network(changed) - network(base))[0, 16]
-        rows += [row] if np.abs(difference).max() > 0 else []
-    assert rows == list(range(rows[0], rows[0] + 70))
+    # One picture for each row that is changed.
+    changed = np.eye(128, dtype="float32")[:, :, None, None] * np.ones((1, 1, 16, 3), "float32")
+    difference = np.asarray(network(changed) - network(np.zeros((1, 128, 16, 3))))[:, 8]
+    rows = np.flatnonzero(np.abs(difference).max(axis=(1, 2)))
+    assert list(rows) == list(range(rows[0], rows[0] + 70))
 
 
 def test_a_runs_network_loads_without_the_discriminator(tmp_path, toys, monkeypatch):
