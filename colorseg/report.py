@@ -30,6 +30,7 @@ COLOR_COLUMNS = (
 )
 MASK_COLUMNS = ("miou", "foreground_iou", "foreground_iou_ignore_border", "pixel_accuracy")
 PAPER_ACCURACY = 0.95
+RACERS = ("paper_color", "paper_multitask", "color", "multitask", "three_task")
 
 # What others printed, in their own words and units, on their own photographs: not ours to compare.
 QUOTED = """
@@ -177,14 +178,17 @@ def join_seeds(metrics):
 
 
 def epochs_to_reach(by_name):
-    """Returns when validation first reached a level: a row for each network that colors.
+    """Returns when validation first reached a level: a row for each network in `RACERS`.
+
+    Those are trained on the squared error of their colors; one that is not would move the level.
 
     The paper's level is an argmax accuracy of 0.95. Since a gray image is above it, there is a
     second: the lowest chroma RMSE that every compared run reached.
     """
     colored = {
-        name: [r.history for r in group if _has(r.history, "val_color_chroma_rmse")]
-        for name, group in by_name.items()
+        name: [r.history for r in by_name[name] if _has(r.history, "val_color_chroma_rmse")]
+        for name in RACERS
+        if name in by_name
     }
     colored = {name: histories for name, histories in colored.items() if histories}
     if not colored:

@@ -74,6 +74,13 @@ def test_epochs_to_reach_names_the_first_epoch_at_a_level_that_all_reached(resul
     assert rows["paper_multitask"]["argmax accuracy at least 0.95"] == [2]
 
 
+def test_a_network_of_another_loss_does_not_move_the_level(results):
+    write_run(results, "zhang", 0, chroma=[0.09, 0.08])
+    rows = report.report(results)["epochs_to_reach"]
+    assert [row["network"] for row in rows] == ["paper_color", "paper_multitask"]
+    assert "chroma RMSE at most 0.0550" in rows[0]
+
+
 def test_a_network_of_one_task_has_the_columns_of_several(tmp_path):
     write_run(tmp_path, "color", 0, chroma=[0.05])
     folder = tmp_path / "color-seed0"
