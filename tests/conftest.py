@@ -1,4 +1,5 @@
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -6,6 +7,9 @@ import numpy as np
 import pytest
 
 from colorseg import data
+
+# A shell's background jobs, and what they start, ignore an interruption: tests send some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

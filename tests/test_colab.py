@@ -46,8 +46,10 @@ def run(*command, **options):
 
 def installed():
     """Returns {package: version}."""
-    lines = run(PYTHON, "-m", "pip", "list", "--format=freeze").splitlines()
-    return dict(line.split("==") for line in lines)
+    code = "from importlib import metadata\n"
+    code += "for d in metadata.distributions(): print(d.metadata['Name'], d.version)"
+    # Not `pip list`: it prints nothing where PIP_QUIET is set, as in .ci/run.
+    return dict(line.split() for line in run(PYTHON, "-c", code).splitlines())
 
 
 @pytest.fixture(scope="module")
