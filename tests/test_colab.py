@@ -49,7 +49,7 @@ def installed():
     code = "from importlib import metadata\n"
     code += "for d in metadata.distributions(): print(d.metadata['Name'], d.version)"
     # Not `pip list`: it prints nothing where PIP_QUIET is set, as in .ci/run.
-    return dict(line.split() for line in run(PYTHON, "-c", code).splitlines())
+    return dict(line.split() for line in run(PYTHON, "-I", "-c", code).splitlines())
 
 
 @pytest.fixture(scope="module")
