@@ -40,7 +40,9 @@ def address(root=ROOT):
     Raises:
         ValueError: if it is none of GitHub's, from which alone Colab opens notebooks.
     """
-    found = yaml.safe_load((Path(root) / "_config.yml").read_text("utf-8"))["repository"]["url"]
+    found = yaml.safe_load((Path(root) / "_config.yml").read_text("utf-8"))[
+        "repository"
+    ]["url"]
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]*[\w-]", found):
         raise ValueError(
             f"`repository: url` in _config.yml must be https://github.com/OWNER/NAME, got {found!r}"
@@ -75,7 +77,10 @@ def repeat(root=ROOT):
 
     def mend_notebook(text):
         notebook = json.loads(text)
-        first = next((c for c in notebook["cells"] if c["cell_type"] == "code"), {"source": []})
+        first = next(
+            (c for c in notebook["cells"] if c["cell_type"] == "code"),
+            {"source": []},
+        )
         if "google.colab" not in "".join(first["source"]):
             raise ValueError(
                 "a notebook's first code cell must be the one that installs on Colab, as in "
@@ -85,12 +90,20 @@ def repeat(root=ROOT):
         return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
     def mend_version(text):
-        return re.sub('^__version__ = ".*"$', f'__version__ = "{number}"', text, flags=re.M)
+        return re.sub(
+            '^__version__ = ".*"$',
+            f'__version__ = "{number}"',
+            text,
+            flags=re.M,
+        )
 
     changes = dict.fromkeys(notebooks(root), mend_notebook)
     changes[root / "colorseg" / "__init__.py"] = mend_version
     # pyproject comes last: it tells the old address.
-    changes |= {root / name: str for name in ("README.md", "CHANGELOG.md", "pyproject.toml")}
+    changes |= {
+        root / name: str
+        for name in ("README.md", "CHANGELOG.md", "pyproject.toml")
+    }
     changed = []
     for path, change in changes.items():
         before = path.read_text("utf-8")
@@ -102,7 +115,9 @@ def repeat(root=ROOT):
 
 
 def _project(root):
-    return tomllib.loads((Path(root) / "pyproject.toml").read_text("utf-8"))["project"]
+    return tomllib.loads((Path(root) / "pyproject.toml").read_text("utf-8"))[
+        "project"
+    ]
 
 
 if __name__ == "__main__":

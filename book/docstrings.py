@@ -24,7 +24,9 @@ def to_rst(text):
 
 def setup(app):
     """Registers the extension with Sphinx."""
-    app.connect("autodoc-process-docstring", _process, priority=400)  # napoleon has 500
+    app.connect(
+        "autodoc-process-docstring", _process, priority=400
+    )  # napoleon has 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

