@@ -17,6 +17,8 @@ A method that a user helps has the attribute `hints`, a number of pixels. It is 
 of each photograph. Such a method is not to be compared with those that see luma only.
 """
 
+import time
+
 import numpy as np
 from keras import ops
 from tqdm import tqdm
@@ -110,6 +112,39 @@ def measure(method, arrays, *, batch_size=64, seed=0, progress=False):
     return {name: METRICS[name].over_set(np.concatenate(rows)) for name, rows in batches.items()}
 
 
+class Stopwatch:
+    """A function that counts the seconds of its calls.
+
+    Args:
+        function: what is called.
+
+    Attributes:
+        seconds: wall time of all calls so far.
+        cpu_seconds: time that the cores spent meanwhile in this process.
+    """
+
+    def __init__(self, function):
+        self._function = function
+        self.seconds = 0.0
+        self.cpu_seconds = 0.0
+
+    def __call__(self, *args, **kwargs):
+        """Calls the function and returns what it returns."""
+        started, cpu_started = time.perf_counter(), time.process_time()
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            self.seconds += time.perf_counter() - started
+            self.cpu_seconds += time.process_time() - cpu_started
+
+    def per_image(self, n):
+        """Returns what a record says of calls that took `n` images in all."""
+        return {
+            "seconds_per_image": self.seconds / n,
+            "cpu_seconds_per_image": self.cpu_seconds / n,
+        }
+
+
 def draw_hints(rgb, count, *, seed=0, first=0):
     """Returns the chroma of random pixels of photographs, and NaN elsewhere.
 
@@ -164,26 +199,34 @@ def summarize(statistics, *, bootstrap=1000, seed=0):
     return result
 
 
-def to_markdown(rows, *, metrics=None):
+def to_markdown(rows, *, metrics=None, details=None):
     """Returns a Markdown table, one row a method, with intervals.
 
     Args:
         rows: dict of method name to a result of `evaluate`.
         metrics: names of the columns; None for all that any method has.
+        details: dict of method name to what else there is to say of it, a dict of texts by heading,
+            the same headings for all; these columns come first.
 
     Raises:
         ValueError: if a name in `metrics` is unknown.
     """
     if metrics is None:
         metrics = [name for name in METRICS if any(name in row for row in rows.values())]
+    details = details or {name: {} for name in rows}
+    headings = list(next(iter(details.values()), {}))
     arrow = {"high": " ↑", "low": " ↓", "": ""}
     lines = [
         [
             "method",
+            *headings,
             *(name + arrow[look_up(METRICS, name, kind="metric").better] for name in metrics),
         ],
-        ["---", *("---:" for _ in metrics)],
-        *([method, *(_cell(row.get(name)) for name in metrics)] for method, row in rows.items()),
+        ["---", *("---" for _ in headings), *("---:" for _ in metrics)],
+        *(
+            [method, *details[method].values(), *(_cell(row.get(name)) for name in metrics)]
+            for method, row in rows.items()
+        ),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

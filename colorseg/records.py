@@ -21,14 +21,13 @@ Such a folder holds `metrics.json`, what `evaluate` returned, and `environment.j
 import datetime
 import os
 import platform
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from colorseg import files
-from colorseg.evaluate import evaluate
+from colorseg.evaluate import Stopwatch, evaluate
 from colorseg.photo import make_folder
 from colorseg.training import _git_commit, _versions, devices
 
@@ -78,8 +77,7 @@ def score(method, arrays, *, train=None, limit=None, progress=False):
         "subset": {"of": total, "seed": SUBSET_SEED} if n < total else None,
         "hints": getattr(method, "hints", 0),
         "fit_seconds": fit_seconds,
-        "seconds_per_image": method.predict.seconds / n,
-        "cpu_seconds_per_image": method.predict.cpu_seconds / n,
+        **method.predict.per_image(n),
     }
 
 
@@ -112,32 +110,6 @@ def describe_weights(weights):
     if not os.path.isfile(weights):
         return {"name": weights}
     return {"name": Path(weights).name, "sha256": files.sha256(weights)}
-
-
-class Stopwatch:
-    """A function that counts the seconds of its calls.
-
-    Args:
-        function: what is called.
-
-    Attributes:
-        seconds: wall time of all calls so far.
-        cpu_seconds: time that the cores spent meanwhile in this process.
-    """
-
-    def __init__(self, function):
-        self._function = function
-        self.seconds = 0.0
-        self.cpu_seconds = 0.0
-
-    def __call__(self, *args, **kwargs):
-        """Calls the function and returns what it returns."""
-        started, cpu_started = time.perf_counter(), time.process_time()
-        try:
-            return self._function(*args, **kwargs)
-        finally:
-            self.seconds += time.perf_counter() - started
-            self.cpu_seconds += time.process_time() - cpu_started
 
 
 def _choose(arrays, count):

@@ -25,11 +25,15 @@ COLOR_COLUMNS = (
     "ssim",
     "delta_e",
     "learch_rmse",
+    "colorfulness",
     "colorfulness_difference",
     "argmax_accuracy",
 )
 MASK_COLUMNS = ("miou", "foreground_iou", "foreground_iou_ignore_border", "pixel_accuracy")
 PAPER_ACCURACY = 0.95
+TRIVIAL = ("gray", "constant", "breed_mean", "nearest", "all_foreground", "mean_mask")
+NOT_KNOWN = "–"  # noqa: RUF001
+KINDS = ("trivial", "classic", "network")  # in the order of the tables
 RACERS = ("paper_color", "paper_multitask", "color", "multitask", "three_task")
 
 # What others printed, in their own words and units, on their own photographs: not ours to compare.
@@ -90,10 +94,12 @@ def report(folder):
         folder: of run folders.
 
     Returns:
-        Dict, ready for JSON: `rows` (metrics by name, seeds joined), `apart` (names of those that
-        were given hints or not all photographs, and which), `ratios` (of the others' color errors
-        to gray's), `runs` (what was trained, for how long), `curves` (per name and seed, the
-        columns of the history), `epochs_to_reach`, `times`, `claims`.
+        Dict, ready for JSON: `rows` (metrics by name, seeds joined), `methods` (by name, too: the
+        `kind`, one of `KINDS`, the `epochs` trained, the number of `hints`, and `ms`, the time that
+        a photograph takes), `apart` (names of those that were given hints or not all photographs,
+        and which), `ratios` (of the others' color errors to gray's), `runs` (what was trained, for
+        how long), `curves` (per name and seed, the columns of the history), `epochs_to_reach`,
+        `times`, `claims`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
@@ -108,6 +114,7 @@ def report(folder):
     apart = {name: reason for name, reason in reasons.items() if reason}
     return {
         "rows": rows,
+        "methods": {name: _characterize(group) for name, group in by_name.items()},
         "apart": apart,
         "ratios": ratios_to_gray({n: row for n, row in rows.items() if n not in apart}),
         "runs": {name: _describe(group) for name, group in by_name.items() if group[0].history},
@@ -124,20 +131,23 @@ def report(folder):
 
 def to_text(found):
     """Returns the Markdown of what `report` computed."""
-    alike = {name: row for name, row in found["rows"].items() if name not in found["apart"]}
-    color = {name: row for name, row in alike.items() if "chroma_rmse" in row}
-    masks = {name: row for name, row in alike.items() if "miou" in row}
     parts = ["# Results", _TEXT_OF_PROTOCOL]
     if found["runs"]:
         parts += ["## Runs", to_table(found["runs"].values())]
-    if color:
-        parts += ["## Color (the paper's Table 1)", to_markdown(color, metrics=COLOR_COLUMNS)]
+    if sort_methods(found, "chroma_rmse"):
+        parts += ["## Color (the paper's Table 1)", tabulate(found, COLOR_COLUMNS)]
         if found["ratios"]:
-            parts += ["As shares of gray's:", to_table(found["ratios"])]
-    if masks:
-        parts += ["## Masks (the paper's Table 2)", to_markdown(masks, metrics=MASK_COLUMNS)]
-    for name, reason in found["apart"].items():
-        parts += [f"## Apart: {name}, {reason}", to_markdown({name: found["rows"][name]})]
+            parts += [_TEXT_OF_RATIOS, to_table(found["ratios"])]
+    if sort_methods(found, "miou"):
+        parts += ["## Masks (the paper's Table 2)", tabulate(found, MASK_COLUMNS)]
+    if found["apart"]:
+        parts += ["## Apart", _TEXT_OF_APART]
+        parts += ["\n".join(f"- {name}: {reason}" for name, reason in found["apart"].items())]
+        parts += [
+            tabulate(found, columns, apart=True)
+            for columns in (COLOR_COLUMNS, MASK_COLUMNS)
+            if sort_methods(found, columns[0], apart=True)
+        ]
     if found["epochs_to_reach"]:
         parts += ["## Epochs to reach", to_table(found["epochs_to_reach"])]
     if found["times"]:
@@ -145,6 +155,44 @@ def to_text(found):
     parts += ["## Quoted from the paper (Dabholkar)", QUOTED.strip()]
     parts += ["## The paper's claims", to_table(found["claims"])]
     return "\n\n".join(parts) + "\n"
+
+
+def tabulate(found, metrics, *, apart=False):
+    """Returns the Markdown table of all methods that have the first of some metrics.
+
+    Args:
+        found: what `report` returned.
+        metrics: names of the columns.
+        apart: whether of those methods that were given hints or not all photographs, in place of
+            those that were not.
+    """
+    names = sort_methods(found, metrics[0], apart=apart)
+    return to_markdown(
+        {name: found["rows"][name] for name in names},
+        metrics=metrics,
+        details={name: _describe_method(found["methods"][name]) for name in names},
+    )
+
+
+def sort_methods(found, metric, *, apart=False):
+    """Returns the names of the methods that have a metric: trivial ones first, networks last.
+
+    Those of one kind are sorted from the best to the worst; those apart by how much they were told.
+
+    Args:
+        found: what `report` returned.
+        metric: a name in `METRICS`.
+        apart: as in `tabulate`.
+    """
+    sign = -1 if METRICS[metric].better == "high" else 1
+
+    def place(name):
+        method = found["methods"][name]
+        value = sign * found["rows"][name][metric]["value"]
+        return KINDS.index(method["kind"]), method["hints"], value
+
+    names = [name for name, row in found["rows"].items() if metric in row]
+    return sorted((name for name in names if (name in found["apart"]) is apart), key=place)
 
 
 def write_report(folder):
@@ -244,10 +292,15 @@ def compare_times(by_name):
 def ratios_to_gray(rows):
     """Returns each method's color errors as shares of gray's, best first; none without gray.
 
-    Unlike the errors, the shares may be held against those of other photographs.
+    Unlike the errors, the shares may be held against those of other photographs. Their intervals
+    take the two errors for independent. They are not: what makes a photograph hard is hard for
+    both. So these intervals are rather too wide.
 
     Args:
         rows: metrics by name.
+
+    Returns:
+        List of dicts: `method`, and for each error {"value": v, "low": l, "high": h}.
     """
     if "gray" not in rows:
         return []
@@ -255,13 +308,24 @@ def ratios_to_gray(rows):
     ratios = [
         {"method": name}
         | {
-            f"{title}, share of gray's": row[metric]["value"] / rows["gray"][metric]["value"]
+            f"{title}, share of gray's": _share(row[metric], rows["gray"][metric])
             for title, metric in shown.items()
         }
         for name, row in rows.items()
         if all(metric in row for metric in shown.values())
     ]
-    return sorted(ratios, key=lambda ratio: ratio["chroma RMSE, share of gray's"])
+    return sorted(ratios, key=lambda ratio: ratio["chroma RMSE, share of gray's"]["value"])
+
+
+def _share(part, whole):
+    value = part["value"] / whole["value"]
+    if part == whole:
+        return {"value": value, "low": value, "high": value}
+    # To first order, relative errors of a quotient add up as squares.
+    half = value * math.hypot(
+        *((score["high"] - score["low"]) / 2 / score["value"] for score in (part, whole))
+    )
+    return {"value": value, "low": value - half, "high": value + half}
 
 
 # The paper's claims. A check returns our figures in words, and whether they bear the claim out:
@@ -450,7 +514,7 @@ def is_better(first, second, metric):
 
 
 def to_table(rows):
-    """Returns a Markdown table of dicts; lists are joined by commas."""
+    """Returns a Markdown table of dicts; lists are joined by commas, scores have intervals."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [columns, ["---"] * len(columns)]
@@ -463,6 +527,9 @@ def _cell(value):
         return ", ".join(map(_cell, value))
     if value is None:
         return "never"
+    if isinstance(value, dict):
+        figures = {key: f"{figure:#.3g}" for key, figure in value.items()}
+        return "{value} [{low}, {high}]".format(**figures)
     return f"{value:#.3g}".rstrip(".") if isinstance(value, float) else str(value)
 
 
@@ -485,8 +552,13 @@ def _is_past_paper_accuracy(row):
 _TEXT_OF_PROTOCOL = (
     "The official test split at the size that each run was trained at, true luma kept. Brackets: "
     "95 % bootstrap intervals over the images, joined with the spread over seeds where there are "
-    "several."
+    "several. Time: for one photograph; of all CPU cores together, or, with a GPU, by the clock."
 )
+_TEXT_OF_RATIOS = (
+    "As shares of gray's, which other photographs' may be held against. Their intervals take the "
+    "errors for independent, and are rather too wide."
+)
+_TEXT_OF_APART = "Told more, or scored on fewer photographs: not to be compared with the above."
 
 
 def _read_result(folder):
@@ -520,8 +592,9 @@ def _with_task_name(row, tasks):
 def _why_apart(environment):
     """Returns what was other than usual when a method was scored, in words; "" if nothing."""
     reasons = []
-    if environment.get("hints"):
-        reasons.append(f"given the color of {environment['hints']} pixels of each photograph")
+    if hints := environment.get("hints"):
+        pixels = "pixel" if hints == 1 else "pixels"
+        reasons.append(f"given the color of {hints} {pixels} of each photograph")
     if environment.get("subset"):
         scored, total = environment["examples"]["scored"], environment["subset"]["of"]
         reasons.append(f"scored on {scored} of {total} photographs")
@@ -551,6 +624,37 @@ def _describe(group):
         "epochs": [environment["epochs"] for environment in environments],
         "minutes": [round(e["training_seconds"] / 60) for e in environments],
         "device": sorted({", ".join(e["devices"]) for e in environments}),
+    }
+
+
+def _characterize(group):
+    """Returns what a table says of a method besides its metrics."""
+    environments = [result.environment for result in group]
+    milliseconds = [1000 * t for t in map(_seconds_per_image, environments) if t is not None]
+    is_trained = bool(group[0].config)
+    is_trivial = environments[0].get("method", group[0].name) in TRIVIAL
+    return {
+        "kind": "network" if is_trained else "trivial" if is_trivial else "classic",
+        "epochs": [environment["epochs"] for environment in environments] if is_trained else [],
+        "hints": environments[0].get("hints", 0),
+        "ms": statistics.mean(milliseconds) if milliseconds else None,
+    }
+
+
+def _seconds_per_image(environment):
+    """Returns the time that a photograph took, None where that was not noted.
+
+    On a CPU it is the cores' own, which what else the machine did does not inflate.
+    """
+    on_cpu = environment.get("devices") == ["cpu"]
+    return environment.get("cpu_seconds_per_image" if on_cpu else "seconds_per_image")
+
+
+def _describe_method(method):
+    return {
+        "kind": method["kind"],
+        "epochs": _cell(method["epochs"]) or NOT_KNOWN,
+        "ms a photograph": NOT_KNOWN if method["ms"] is None else _cell(method["ms"]),
     }
 
 

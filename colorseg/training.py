@@ -33,7 +33,7 @@ import tensorflow as tf
 from colorseg import data, files
 from colorseg.adversarial import AdversarialModel
 from colorseg.encodings import QuantizedAB
-from colorseg.evaluate import NetworkMethod, evaluate, to_markdown
+from colorseg.evaluate import NetworkMethod, Stopwatch, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
 from colorseg.photo import make_folder
 from colorseg.registry import look_up
@@ -80,8 +80,13 @@ def train(config, out, *, progress=True):
         files.write_json(out / "config.json", dataclasses.asdict(config))
         _fit(model, batches, config, out, validation_set, progress=progress)
     test_set = data.resize(data.load(config.data, "test"), config.image_size, progress=progress)
-    metrics = evaluate(NetworkMethod(load_run(out)), test_set, progress=progress)
-    environment = _environment(config, out, {"train": train_set, "test": test_set}, commit)
+    method = NetworkMethod(load_run(out))
+    method.predict = Stopwatch(method.predict)
+    metrics = evaluate(method, test_set, progress=progress)
+    environment = {
+        **_environment(config, out, {"train": train_set, "test": test_set}, commit),
+        **method.predict.per_image(len(test_set["images"])),
+    }
     files.write_json(out / "environment.json", environment)
     files.write_json(out / "metrics.json", metrics)
     return metrics

@@ -356,6 +356,17 @@ def test_markdown_table():
     assert to_markdown(rows, metrics=["psnr"]).splitlines()[0] == "| method | psnr ↑ |"
 
 
+def test_markdown_table_with_details():
+    rows = {name: {"psnr": dict.fromkeys(("value", "low", "high"), 25.0)} for name in "ab"}
+    details = {"b": {"kind": "late", "ms": "2"}, "a": {"kind": "early", "ms": "1"}}
+    assert to_markdown(rows, details=details).splitlines() == [
+        "| method | kind | ms | psnr ↑ |",
+        "| --- | --- | --- | ---: |",
+        "| a | early | 1 | 25.00 [25.00, 25.00] |",
+        "| b | late | 2 | 25.00 [25.00, 25.00] |",
+    ]
+
+
 def test_markdown_table_of_an_unknown_metric():
     with pytest.raises(ValueError, match=r"unknown metric 'fid'; known: .*psnr"):
         to_markdown({"gray": {}}, metrics=["fid"])

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from colorseg import files, report
@@ -145,7 +146,7 @@ def test_the_text_has_ours_and_the_quoted_apart_and_ratios_to_gray(results):
     ours, quoted = text.split("## Quoted")
     assert "97.23 %" in quoted
     assert "97.23 %" not in ours
-    assert "| paper_color | 0.917 | 0.750 |" in ours  # 0.055 and 0.3 against gray's 0.06 and 0.4
+    assert "| paper_color | 0.917 [" in ours  # 0.055 against gray's 0.06
     stored = json.loads((results / "report.json").read_text())
     assert stored["curves"]["paper_color"][0]["val_color_chroma_rmse"] == [0.09, 0.07, 0.06, 0.055]
 
@@ -164,6 +165,20 @@ def test_ratios_are_sorted_and_need_gray(results, tmp_path):
     found = report.report(results)
     assert [row["method"] for row in found["ratios"]] == ["paper_multitask", "paper_color", "gray"]
     assert report.ratios_to_gray({"paper_color": found["rows"]["paper_color"]}) == []
+
+
+def test_a_share_of_gray_has_the_interval_of_a_quotient():
+    """Against drawn quotients: the share of two errors of a few percent each."""
+    rows = {
+        "gray": {name: metric(0.4, 0.02) for name in ("chroma_rmse", "learch_rmse")},
+        "welsh": {name: metric(0.5, 0.04) for name in ("chroma_rmse", "learch_rmse")},
+    }
+    gray, welsh = (ratio["LEARCH RMSE, share of gray's"] for ratio in report.ratios_to_gray(rows))
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0.5, 0.04 / 1.96, 200_000) / rng.normal(0.4, 0.02 / 1.96, 200_000)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    assert welsh == pytest.approx({"value": 1.25, "low": low, "high": high}, abs=0.005)
+    assert gray == {"value": 1, "low": 1, "high": 1}
 
 
 def test_claims_without_runs_are_not_judged(tmp_path):
@@ -230,24 +245,74 @@ def test_a_network_that_never_gets_there_is_not_sooner(tmp_path):
     assert found == "does not hold"
 
 
+def write_method(folder, metrics, **environment):
+    folder.mkdir()
+    files.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "environment.json", environment)
+
+
 def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
     gray = json.loads((results / "gray" / "metrics.json").read_text())
-    told = {"hints": 10, "subset": None}
-    fewer = {"hints": 0, "subset": {"of": 3669, "seed": 0}, "examples": {"scored": 200}}
-    for name, environment in (("levin_hints10", told), ("welsh", fewer)):
-        (results / name).mkdir()
-        files.write_json(results / name / "metrics.json", gray)
-        files.write_json(results / name / "environment.json", environment)
+    write_method(results / "levin_hints10", gray, hints=10, subset=None)
+    write_method(results / "levin_hints1", gray, hints=1, subset=None)
+    fewer = {"subset": {"of": 3669, "seed": 0}, "examples": {"scored": 200}}
+    write_method(results / "welsh", gray, hints=0, **fewer)
     found = report.report(results)
     assert found["apart"] == {
+        "levin_hints1": "given the color of 1 pixel of each photograph",
         "levin_hints10": "given the color of 10 pixels of each photograph",
         "welsh": "scored on 200 of 3669 photographs",
     }
-    assert not {"levin_hints10", "welsh"} & {row["method"] for row in found["ratios"]}
-    alike, apart = report.to_text(found).split("## Apart: levin_hints10")
+    assert not found["apart"].keys() & {row["method"] for row in found["ratios"]}
+    assert report.sort_methods(found, "psnr", apart=True) == [
+        "welsh",
+        "levin_hints1",
+        "levin_hints10",
+    ]
+    alike, apart = report.to_text(found).split("## Apart")
     assert "| welsh |" not in alike
     assert "| welsh |" in apart
+    assert "- welsh: scored on 200 of 3669 photographs" in apart
     assert verdict(results, "On the pets")[1] == "not run yet"
+
+
+def test_methods_are_sorted_by_kind_and_then_from_the_best(results):
+    gray = json.loads((results / "gray" / "metrics.json").read_text())
+    for name, error, psnr in (("nearest", 0.07, 21.0), ("learch", 0.01, 30.0), ("welsh", 0.9, 10)):
+        changed = {"chroma_rmse": metric(error), "psnr": metric(psnr)}
+        write_method(results / name, {**gray, **changed}, method=name)
+    write_method(results / "mean_mask", {"miou": metric(0.3)}, method="mean_mask")
+    found = report.report(results)
+    kinds = {name: method["kind"] for name, method in found["methods"].items()}
+    assert {name for name, kind in kinds.items() if kind == "trivial"} == {
+        "gray",
+        "nearest",
+        "mean_mask",
+    }
+    expected = ["gray", "nearest", "learch", "welsh", "paper_multitask", "paper_color"]
+    assert report.sort_methods(found, "chroma_rmse") == expected
+    # The networks have the same PSNR here, and keep the order of their names.
+    expected = ["nearest", "gray", "learch", "welsh", "paper_color", "paper_multitask"]
+    assert report.sort_methods(found, "psnr") == expected
+    assert report.sort_methods(found, "miou") == ["mean_mask", "paper_color", "paper_multitask"]
+
+
+def test_a_table_tells_epochs_and_time_where_they_are_known(results):
+    gray = json.loads((results / "gray" / "metrics.json").read_text())
+    times = {"seconds_per_image": 0.5, "cpu_seconds_per_image": 0.25}
+    write_method(results / "welsh", gray, devices=["cpu"], **times)
+    write_method(results / "learch", gray, devices=["H200"], **times)
+    table = report.tabulate(report.report(results), ["psnr"]).splitlines()
+    assert table[0] == "| method | kind | epochs | ms a photograph | psnr ↑ |"
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:4] for line in table[2:]}
+    none = report.NOT_KNOWN
+    assert cells == {
+        "gray": ["trivial", none, none],
+        "welsh": ["classic", none, "250"],  # what the cores spent
+        "learch": ["classic", none, "500"],  # by the clock, where a GPU took part
+        "paper_color": ["network", "4", none],
+        "paper_multitask": ["network", "3", none],
+    }
 
 
 def test_an_older_run_has_the_defaults_of_what_it_does_not_say(tmp_path):

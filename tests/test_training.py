@@ -59,6 +59,8 @@ def test_a_run_folder_tells_the_whole_run(config, tmp_path):
     assert environment["training_seconds"] == pytest.approx(sum(r["seconds"] for r in history))
     losses = [row["val_loss"] for row in history]
     assert environment["best_epoch"] == 1 + losses.index(min(losses))
+    assert environment["cpu_seconds_per_image"] > 0
+    assert 0 < environment["seconds_per_image"] < 60
     assert not list(out.glob(".*"))  # no temporary file stays
 
 
