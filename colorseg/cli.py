@@ -1,4 +1,4 @@
-"""The command line: `colorseg train | evaluate | report | colorize | segment`.
+"""The command line: `colorseg train | evaluate | report | colorize | segment | export`.
 
 The library is imported only when a command runs, so that help comes at once.
 """
@@ -22,6 +22,9 @@ BASELINE_NAMES = (
     *("gray", "constant", "breed_mean", "nearest", "welsh", "levin", "learch"),
     *("all_foreground", "mean_mask", "threshold", "texton_forest", "grabcut"),
 )
+EXPORT_SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+N_PHOTOS = 100  # that an exported network is compared on, and that ranges are measured on
+AGREEMENT = 1e-4  # of Keras and another runtime, in 32 bits
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -74,7 +77,7 @@ def build_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_evaluate, _add_report, _add_colorize, _add_segment):
+    for add in (_add_train, _add_evaluate, _add_report, _add_colorize, _add_segment, _add_export):
         add(commands)
     return parser
 
@@ -133,7 +136,10 @@ def _add_evaluate(commands):
         _evaluate,
         "Scores a run or a baseline on a split, with 95 % bootstrap intervals over the images.",
     )
-    command.add_argument("method", help=f"a run folder, or a baseline: {', '.join(BASELINE_NAMES)}")
+    command.add_argument(
+        "method",
+        help=f"a run folder, a file that export wrote, or a baseline: {', '.join(BASELINE_NAMES)}",
+    )
     command.add_argument("--data", help=DATA_HELP + " (the run's, else oxford_iiit_pet)")
     command.add_argument(
         "--split", default="test", help="train, validation, test or all (%(default)s)"
@@ -200,6 +206,55 @@ def _add_segment(commands):
         "the values 1 pet, 2 background, 3 border.",
     )
     _add_files(command)
+
+
+def _add_export(commands):
+    command = _add_command(
+        commands,
+        "export",
+        _export,
+        "Writes a network into a file that ONNX Runtime or LiteRT runs without colorseg.\n"
+        "Prints how far it is from Keras on 100 photographs and what computing in 8 bits costs on\n"
+        'the test split. Needs pip install "colorseg[export]".',
+    )
+    command.add_argument(
+        "network",
+        metavar="RUN_DIR",
+        help="a run folder, or pretrained: the weights that come with colorseg",
+    )
+    command.add_argument(
+        "--format",
+        required=True,
+        choices=EXPORT_SUFFIXES,
+        help="onnx takes photographs of any size, litert those of one",
+    )
+    precision = command.add_mutually_exclusive_group()
+    for name, text in {
+        "float16": "store the weights in 16 bits: half the size",
+        "int8": "compute in 8 bits: a third of the size, and faster",
+    }.items():
+        precision.add_argument(
+            f"--{name}", dest="precision", action="store_const", const=name, help=text
+        )
+    command.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the photographs if the file shall take no others, a multiple of 32",
+    )
+    command.add_argument(
+        "--data",
+        help=DATA_HELP + ", to compare on and to measure ranges of int8 (the run's; toy_pets "
+        "where the run's pets are not prepared)",
+    )
+    command.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="score int8 on N photographs of the test split, a fixed random choice, instead of all",
+    )
+    command.add_argument("--out", required=True, metavar="FILE", help="the file")
+    command.set_defaults(precision="float32")
 
 
 def _add_files(command):
@@ -273,6 +328,8 @@ def _load_method(options):
         model = load_run(options.method)
         about = {"data": options.data or model.config.data, "image_size": model.config.image_size}
         return NetworkMethod(model), {"method": name, "settings": {}, **about}
+    if options.method.lower().endswith(tuple(EXPORT_SUFFIXES.values())):
+        return _load_exported(options, given)
     if options.method not in BASELINES:
         raise ValueError(
             f"{options.method!r} is neither a run folder nor a baseline; known baselines: "
@@ -289,6 +346,16 @@ def _load_method(options):
         about["encoder_weights"] = records.describe_weights(settings.pop("encoder_weights"))
     about |= {"data": options.data or "oxford_iiit_pet", "image_size": 128}
     return build(**given), about
+
+
+def _load_exported(options, given):
+    from colorseg.export import ExportedMethod
+
+    _check_accepted(given, (), "an exported network")
+    method = ExportedMethod(options.method)
+    about = {"data": options.data or method.metadata["data"] or "oxford_iiit_pet"}
+    about["image_size"] = method.metadata["image_size"] or 128
+    return method, {"method": os.path.basename(options.method), "settings": {}, **about}
 
 
 def _check_accepted(given, accepted, who):
@@ -324,6 +391,65 @@ def _segment(options):
         options.photos, _load_weights(options.weights), options.out, size=options.size
     )
     return _print_report(report, options.out)
+
+
+def _export(options):
+    from colorseg import data, export
+
+    suffix = EXPORT_SUFFIXES[options.format]
+    if not options.out.lower().endswith(suffix):
+        raise ValueError(
+            f"--format {options.format} writes {suffix} files, got --out {options.out}"
+        )
+    network = _load_weights(options.network)
+    source = options.data or network.config.data
+    if not options.data and source == "oxford_iiit_pet" and not data.pets_are_prepared():
+        source = "toy_pets"
+    size = options.size or network.image_size
+
+    def read(split, count):
+        examples = data.load(source, split)
+        return data.resize(examples.take(count) if count else examples, size)
+
+    precision = options.precision
+    photos = read("train", N_PHOTOS)["images"] if precision == "int8" else None
+    export.export_model(
+        network, options.out, precision=precision, photos=photos, image_size=options.size
+    )
+    megabytes = os.path.getsize(options.out) / 1e6
+    print(f"{options.out}: {precision}, {megabytes:.1f} MB")
+    method = export.ExportedMethod(options.out)
+    images = read("test", N_PHOTOS)["images"]
+    found = export.differences(network, method, images)
+    print(
+        f"largest difference from Keras on {len(images)} photographs of {source}: "
+        + ", ".join(f"{name} {difference:.2g}" for name, difference in found.items())
+    )
+    if precision == "float32" and max(found.values()) > AGREEMENT:
+        return _complain(f"that is more than {AGREEMENT}: do not use the file", FAILED)
+    if precision == "int8":
+        _print_loss(network, method, read("test", None), source, options.limit)
+    return DONE
+
+
+def _print_loss(network, method, arrays, source, limit):
+    """Prints what computing in 8 bits costs."""
+    from colorseg import records
+    from colorseg.evaluate import NetworkMethod
+
+    rows = {}
+    for name, each in {"Keras": NetworkMethod(network), "int8": method}.items():
+        scores, how = records.score(each, arrays, limit=limit, progress=True)
+        rows[name] = {key: scores[key] for key in ("chroma_rmse", "miou") if key in scores}
+    print(f"on {how['examples']['scored']} photographs of {source}, test split:")
+    _print_rows(rows)
+    keras, int8 = ({key: score["value"] for key, score in row.items()} for row in rows.values())
+    losses = {
+        "chroma_rmse": lambda old, new: f"{(new - old) / old:+.1%}",
+        "miou": lambda old, new: f"{new - old:+.4f}",
+    }
+    for key, old in keras.items():
+        print(f"{key} {losses[key](old, int8[key])}")
 
 
 def _load_weights(name):
