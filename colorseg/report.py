@@ -2,7 +2,8 @@
 
 A results folder holds one folder a run, named `<preset>-seed<N>`, or a method's name for what is
 not trained. Each has at least `metrics.json`; runs have `config.json`, `history.csv` and
-`environment.json`, too. Runs whose folders differ in the seed only are rows of one network.
+`environment.json`, too. Runs whose folders differ in the seed only are rows of one network. Its
+folder `ablations` holds short runs by which recipes were chosen, on the validation split.
 """
 
 import dataclasses
@@ -34,6 +35,7 @@ PAPER_ACCURACY = 0.95
 TRIVIAL = ("gray", "constant", "breed_mean", "nearest", "all_foreground", "mean_mask")
 NOT_KNOWN = "–"  # noqa: RUF001
 KINDS = ("trivial", "classic", "network")  # in the order of the tables
+BASE = "base"  # the run of `ablations` that the others are compared with
 RACERS = ("paper_color", "paper_multitask", "color", "multitask", "three_task")
 
 # What others printed, in their own words and units, on their own photographs: not ours to compare.
@@ -99,12 +101,13 @@ def report(folder):
         a photograph takes), `apart` (names of those that were given hints or not all photographs,
         and which), `ratios` (of the others' color errors to gray's), `runs` (what was trained, for
         how long), `curves` (per name and seed, the columns of the history), `epochs_to_reach`,
-        `times`, `claims`.
+        `times`, `claims`, and `recipes`, see `compare_recipes`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
     """
     results = read_results(folder)
+    ablations = Path(folder) / "ablations"
     names = dict.fromkeys(result.name for result in results)
     by_name = {name: [r for r in results if r.name == name] for name in names}
     for group in by_name.values():
@@ -126,6 +129,7 @@ def report(folder):
         "epochs_to_reach": epochs_to_reach(by_name),
         "times": compare_times(by_name),
         "claims": check_claims(by_name),
+        "recipes": compare_recipes(read_results(ablations)) if ablations.is_dir() else [],
     }
 
 
@@ -152,6 +156,8 @@ def to_text(found):
         parts += ["## Epochs to reach", to_table(found["epochs_to_reach"])]
     if found["times"]:
         parts += ["## One network or two", to_table([found["times"]])]
+    if found["recipes"]:
+        parts += ["## Recipes tried", _TEXT_OF_RECIPES, to_table(found["recipes"])]
     parts += ["## Quoted from the paper (Dabholkar)", QUOTED.strip()]
     parts += ["## The paper's claims", to_table(found["claims"])]
     return "\n\n".join(parts) + "\n"
@@ -287,6 +293,60 @@ def compare_times(by_name):
         "ratio": multitask / (color + mask),
         "device": ", ".join(devices.pop()),
     }
+
+
+def compare_recipes(results):
+    """Returns what changes of a recipe gave, on the validation split after the last epoch.
+
+    Args:
+        results: list of `Result`, one of them named `base`, the recipe that the others change.
+
+    Returns:
+        List of dicts, the base first, then from the lowest chroma RMSE to the highest: what was
+        `changed`, `epochs`, the metrics of color and mask that were recorded, and the seconds of
+        the fastest epoch.
+
+    Raises:
+        ValueError: if there is no base.
+    """
+    base = next((result for result in results if result.name == BASE), None)
+    if base is None:
+        raise ValueError(f"the ablations have no folder {BASE}-seed<N>, which they are compared to")
+
+    def place(result):
+        return result is not base, result.history[-1].get("val_color_chroma_rmse", math.inf)
+
+    titles = {"val_color_chroma_rmse": "chroma RMSE", "val_mask_miou": "mIoU"}
+    return [
+        {"changed": _changes(result.config, base.config), "epochs": len(result.history)}
+        | {
+            title: result.history[-1][key]
+            for key, title in titles.items()
+            if key in result.history[-1]
+        }
+        | {"s an epoch": min(row["seconds"] for row in result.history)}
+        for result in sorted(results, key=place)
+    ]
+
+
+def _changes(config, base):
+    """Returns the options by which a configuration departs from another, in words."""
+    here, there = map(_complete, (config, base))
+    free = ("tasks", "preset", "prior", "n_breeds")
+    changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
+    tasks = {
+        f"tasks.{task}": weight
+        for task, weight in here["tasks"].items()
+        if weight != there["tasks"].get(task)
+    }
+    return ", ".join(f"{key}={value}" for key, value in {**tasks, **changed}.items()) or "nothing"
+
+
+def _complete(config):
+    """Adds what an older run does not say, since it had no choice; paths to weights are alike."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    weights = config.get("encoder_weights", "none")
+    return defaults | config | {"encoder_weights": weights if weights == "none" else "pretrained"}
 
 
 def ratios_to_gray(rows):
@@ -552,11 +612,15 @@ def _is_past_paper_accuracy(row):
 _TEXT_OF_PROTOCOL = (
     "The official test split at the size that each run was trained at, true luma kept. Brackets: "
     "95 % bootstrap intervals over the images, joined with the spread over seeds where there are "
-    "several. Time: for one photograph; of all CPU cores together, or, with a GPU, by the clock."
+    "several. ms: for one photograph, of all CPU cores together, or by the clock with a GPU."
 )
 _TEXT_OF_RATIOS = (
     "As shares of gray's, which other photographs' may be held against. Their intervals take the "
     "errors for independent, and are rather too wide."
+)
+_TEXT_OF_RECIPES = (
+    "Short runs that change the base's recipe, scored on the validation split after their last "
+    "epoch; one seed each, so that small differences say nothing."
 )
 _TEXT_OF_APART = "Told more, or scored on fewer photographs: not to be compared with the above."
 
@@ -603,12 +667,9 @@ def _why_apart(environment):
 
 def _check_recipe(group):
     """Raises a ValueError if runs of one name differ in more than the seed."""
-    free = {"seed", "encoder_weights"}  # the latter is a path, another on each machine
-    # What an older run does not say, it had no choice about.
-    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
-    recipes = [defaults | result.config for result in group]
+    recipes = [_complete(result.config) for result in group]
     for recipe in recipes[1:]:
-        differing = [k for k in recipe if k not in free and recipe[k] != recipes[0].get(k)]
+        differing = [k for k in recipe if k != "seed" and recipe[k] != recipes[0].get(k)]
         if differing:
             raise ValueError(
                 f"the runs {group[0].name}-seed... differ in {', '.join(differing)}, not in the "
@@ -654,7 +715,7 @@ def _describe_method(method):
     return {
         "kind": method["kind"],
         "epochs": _cell(method["epochs"]) or NOT_KNOWN,
-        "ms a photograph": NOT_KNOWN if method["ms"] is None else _cell(method["ms"]),
+        "ms": NOT_KNOWN if method["ms"] is None else _cell(method["ms"]),
     }
 
 

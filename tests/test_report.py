@@ -303,7 +303,7 @@ def test_a_table_tells_epochs_and_time_where_they_are_known(results):
     write_method(results / "welsh", gray, devices=["cpu"], **times)
     write_method(results / "learch", gray, devices=["H200"], **times)
     table = report.tabulate(report.report(results), ["psnr"]).splitlines()
-    assert table[0] == "| method | kind | epochs | ms a photograph | psnr ↑ |"
+    assert table[0] == "| method | kind | epochs | ms | psnr ↑ |"
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:4] for line in table[2:]}
     none = report.NOT_KNOWN
     assert cells == {
@@ -323,4 +323,48 @@ def test_an_older_run_has_the_defaults_of_what_it_does_not_say(tmp_path):
     assert "color" in report.report(tmp_path)["rows"]
     files.write_json(folder / "config.json", {"seed": 1, "epochs": 1, "color_stride": 2})
     with pytest.raises(ValueError, match="differ in color_stride"):
+        report.report(tmp_path)
+
+
+def test_recipes_are_told_apart_by_what_they_change(tmp_path):
+    write_run(tmp_path, "color", 0, chroma=[0.05])
+    ablations = tmp_path / "ablations"
+    ablations.mkdir()
+    with_base = {"preset": "multitask", "tasks": {"color": 1.0, "mask": 0.1}}
+    runs = {
+        "base": ({}, [0.06, 0.056], [9.0, 8.0]),
+        "tuned": ({"learning_rate": 3e-4}, [0.07, 0.055], [9.0, 7.0]),
+        "even": ({"tasks": {"color": 1.0, "mask": 1.0}, "freeze": "encoder"}, [0.057], [6.0]),
+    }
+    for name, (changes, chroma, seconds) in runs.items():
+        write_run(ablations, name, 0, chroma=chroma)
+        folder = ablations / f"{name}-seed0"
+        files.write_json(folder / "config.json", with_base | changes)
+        rows = ["epoch,val_color_chroma_rmse,val_mask_miou,seconds"]
+        rows += [
+            f"{i + 1},{c},0.7,{s}" for i, (c, s) in enumerate(zip(chroma, seconds, strict=True))
+        ]
+        files.write_text(folder / "history.csv", "\n".join(rows) + "\n")
+    found = report.report(tmp_path)
+    assert list(found["rows"]) == ["color"]  # not those of the ablations
+    assert [(row["changed"], row["epochs"]) for row in found["recipes"]] == [
+        ("nothing", 2),
+        ("learning_rate=0.0003", 2),
+        ("tasks.mask=1.0, freeze=encoder", 1),
+    ]
+    assert found["recipes"][1] == {
+        "changed": "learning_rate=0.0003",
+        "epochs": 2,
+        "chroma RMSE": 0.055,
+        "mIoU": 0.7,
+        "s an epoch": 7.0,
+    }
+    assert "| learning_rate=0.0003 | 2 | 0.0550 | 0.700 | 7.00 |" in report.to_text(found)
+
+
+def test_ablations_without_a_base_are_refused(tmp_path):
+    write_run(tmp_path, "color", 0, chroma=[0.05])
+    (tmp_path / "ablations").mkdir()
+    write_run(tmp_path / "ablations", "frozen", 0, chroma=[0.05])
+    with pytest.raises(ValueError, match="base-seed<N>"):
         report.report(tmp_path)
