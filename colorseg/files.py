@@ -30,6 +30,13 @@ def replacing(path):
             temporary.unlink()
 
 
+def remove_temporaries(folder, process):
+    """Removes what a process that was killed left of `replacing`, in a folder and those below."""
+    for temporary in Path(folder).rglob(f".{process}-*"):
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
 def write_text(path, text):
     """Writes a text file, whole or not at all."""
     with replacing(path) as temporary:

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from colorseg.files import replacing
 from colorseg.registry import look_up
@@ -95,7 +95,7 @@ def read_labels(path):
     return _read(Path(path), _to_labels)
 
 
-def write_image(path, image, *, palette=None):
+def write_image(path, image, *, palette=None, note=None):
     """Writes an image file, whole or not at all; missing folders are made.
 
     PNG is lossless, and written at its fastest level; JPEG has quality 95 and full chroma
@@ -106,6 +106,7 @@ def write_image(path, image, *, palette=None):
         image: uint8 `[H, W]`, `[H, W, 3]`, or, for PNG, `[H, W, 4]` with opacity last.
         palette: sequence of 8-bit `(red, green, blue)` to show the values of a PNG `[H, W]` in;
             the values themselves are stored.
+        note: a comment to store in the file, ASCII; `read_note` reads it.
 
     Raises:
         ValueError: if the suffix is unknown, or the image of another type or shape.
@@ -134,7 +135,26 @@ def write_image(path, image, *, palette=None):
         picture.putpalette(np.asarray(palette, np.uint8).tobytes())
     make_folder(path.parent)
     with replacing(path) as temporary:
-        picture.save(temporary, **options)
+        picture.save(temporary, **options, **(_noted(note, is_jpeg=is_jpeg) if note else {}))
+
+
+def _noted(note, *, is_jpeg):
+    """Returns the options with which Pillow stores a comment."""
+    if is_jpeg:
+        return {"comment": note.encode("ascii")}
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Comment", note)
+    return {"pnginfo": chunks}
+
+
+def read_note(path):
+    """Returns the comment of an image that `write_image` wrote; None without one, or a file."""
+    try:
+        with Image.open(path, formats=["PNG", "JPEG"]) as image:
+            note = image.info.get("Comment", image.info.get("comment"))
+    except (OSError, ValueError):  # no file, no image, or a damaged one
+        return None
+    return note.decode("ascii", "replace") if isinstance(note, bytes) else note
 
 
 def make_folder(folder):

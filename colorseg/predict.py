@@ -5,20 +5,35 @@ probabilities, is smooth enough to be enlarged; the luma is the photograph's own
 resolution. Large photographs are worked through in bands of rows, to bound the memory.
 """
 
+import contextlib
 import dataclasses
+import functools
+import hashlib
 import itertools
 import math
 import numbers
+import os
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import ops
 from PIL import Image
 from tqdm import tqdm
 
+from colorseg import __version__, files, workers
 from colorseg.color import LUMA_WEIGHTS, RGB_FROM_YUV
-from colorseg.photo import PhotoError, find_photos, make_folder, read_photo, write_image
+from colorseg.model import build_from_config
+from colorseg.photo import (
+    PhotoError,
+    find_photos,
+    make_folder,
+    read_note,
+    read_photo,
+    write_image,
+)
+from colorseg.presets import Config
 from colorseg.registry import look_up
 
 STRIDE = 32
@@ -40,10 +55,12 @@ class Report:
     Attributes:
         written: list of (photograph, result), both `Path`.
         failed: list of (photograph, message) of those that could not be read or written.
+        kept: list of (photograph, result) of those that an earlier run had finished.
     """
 
     written: list
     failed: list
+    kept: list = dataclasses.field(default_factory=list)
 
 
 def colorize(photo, model, *, size=None):
@@ -99,12 +116,25 @@ def segment(photo, model, *, size=None):
     return classes
 
 
-def colorize_files(paths, model, out, *, size=None, format="png", progress=True, on_error=None):
+def colorize_files(
+    paths,
+    model,
+    out,
+    *,
+    size=None,
+    format="png",
+    jobs=1,
+    resume=False,
+    progress=True,
+    on_error=None,
+):
     """Colors photographs and writes `<stem>.png` (or `.jpg`) for each into the folder `out`.
 
     Sub-folders of a folder in `paths` are kept. Results of one name (of `a.jpg` and `a.tif`) are
     numbered: `a.png`, `a-2.png`. A photograph that cannot be read is reported and skipped; no
-    photograph is ever written over. A result of an earlier run is replaced.
+    photograph is ever written over. A result of an earlier run is replaced, or with `resume` kept
+    if it is what would come out again. Each result carries a comment that tells: the checksum of
+    the photograph, the network's weights, `size` and the version of colorseg.
 
     Args:
         paths: one or several files or folders.
@@ -113,6 +143,10 @@ def colorize_files(paths, model, out, *, size=None, format="png", progress=True,
         size: as in `colorize`.
         format: `"png"` keeps the luma, and the transparency where there is some; `"jpeg"` is
             smaller, and keeps neither exactly.
+        jobs: how many processes share the photographs. More than one need a model of `load_run`
+            or `load_pretrained`, which each of them builds again, and memory for as many
+            photographs at a time.
+        resume: whether to go on with a run that was broken off.
         progress: whether to show a progress bar on standard error.
         on_error: function `(path, error)` called for each photograph that is skipped; None prints
             the error on standard error.
@@ -123,22 +157,19 @@ def colorize_files(paths, model, out, *, size=None, format="png", progress=True,
     Raises:
         PhotoError: before any work, if a path does not exist or a folder has no photographs.
         ValueError: before any work, if a result would replace one of the photographs, the format
-            is unknown, or the model has no color head.
-        OSError: if `out` cannot be written; results written before stay.
+            is unknown, the model has no color head, or does not fit several jobs.
+        OSError: if `out` cannot be written, or one of several processes dies; results written
+            before stay.
     """
     _find_task(model, "color")
     suffix = look_up(SUFFIXES, format, kind="format")
-
-    def colorize_one(photo, path):
-        image = colorize(photo.rgb, model, size=size)
-        if photo.alpha is not None and suffix == ".png":
-            image = np.dstack([image, photo.alpha])
-        write_image(path, image)
-
-    return _for_each_file(colorize_one, paths, out, suffix, progress=progress, on_error=on_error)
+    work = _Work(model, "color", size, resume)
+    return _for_each_file(work, paths, out, suffix, jobs=jobs, progress=progress, on_error=on_error)
 
 
-def segment_files(paths, model, out, *, size=None, progress=True, on_error=None):
+def segment_files(
+    paths, model, out, *, size=None, jobs=1, resume=False, progress=True, on_error=None
+):
     """Segments photographs and writes `<stem>_mask.png` for each into the folder `out`.
 
     The masks are palette images whose values are the codes of Oxford-IIIT Pet's trimaps: 1 pet,
@@ -149,8 +180,7 @@ def segment_files(paths, model, out, *, size=None, progress=True, on_error=None)
         model: network with a `mask` head.
         out: as in `colorize_files`.
         size: as in `colorize`.
-        progress: as in `colorize_files`.
-        on_error: as in `colorize_files`.
+        jobs, resume, progress, on_error: as in `colorize_files`.
 
     Returns:
         `Report`.
@@ -159,12 +189,9 @@ def segment_files(paths, model, out, *, size=None, progress=True, on_error=None)
         ValueError, OSError: as `colorize_files`.
     """
     _find_task(model, "mask")
-
-    def segment_one(photo, path):
-        write_image(path, segment(photo.rgb, model, size=size) + 1, palette=TRIMAP_PALETTE)
-
+    work = _Work(model, "mask", size, resume)
     return _for_each_file(
-        segment_one, paths, out, "_mask.png", progress=progress, on_error=on_error
+        work, paths, out, "_mask.png", jobs=jobs, progress=progress, on_error=on_error
     )
 
 
@@ -292,20 +319,97 @@ def _find_task(model, name):
     return tasks[name]
 
 
-def _for_each_file(work, paths, out, ending, *, progress, on_error):
-    """Calls `work(photo, output path)` for every photograph and reports how it went."""
+class _Work:
+    """Colors or segments a file."""
+
+    def __init__(self, model, task, size, resume):
+        self.settings = task, size, resume
+        self._model = model
+        network = hashlib.sha256(f"{__version__} {task} {size}".encode())
+        for weights in model.get_weights():
+            network.update(weights.tobytes())
+        self._network = network.digest()
+
+    def __call__(self, plan):
+        """Returns what became of (photograph, output path): a field of `Report`, and an error."""
+        task, size, resume = self.settings
+        file, output = plan
+        try:
+            note = self._note(file)
+            if resume and note and read_note(output) == note:
+                return "kept", None
+            photo = read_photo(file)
+            if task == "mask":
+                mask = segment(photo.rgb, self._model, size=size) + 1
+                write_image(output, mask, palette=TRIMAP_PALETTE, note=note)
+            else:
+                image = colorize(photo.rgb, self._model, size=size)
+                if photo.alpha is not None and output.suffix == ".png":
+                    image = np.dstack([image, photo.alpha])
+                write_image(output, image, note=note)
+        except PhotoError as error:
+            # Without the frames, which would keep the images alive.
+            return "failed", error.with_traceback(None)
+        return "written", None
+
+    def _note(self, file):
+        """Returns the comment of a file's result, None if the file cannot be read."""
+        if not file.is_file():
+            return None
+        try:
+            photo = files.sha256(file)
+        except OSError:
+            return None
+        return "colorseg " + hashlib.sha256(self._network + photo.encode()).hexdigest()[:32]
+
+    def recipe(self, jobs):
+        """Returns the arguments of `_start_worker`."""
+        config = getattr(self._model, "config", None)
+        if not isinstance(config, Config):
+            raise ValueError(
+                "several jobs need a network that load_run or load_pretrained returned: each of "
+                "them builds it again; use jobs=1 for this one"
+            )
+        return config, self._model.get_weights(), self.settings, jobs, Image.MAX_IMAGE_PIXELS
+
+
+def _start_worker(config, weights, settings, jobs, max_pixels):
+    """Returns the work of one of several processes."""
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - only where it is the backend
+
+        # The processes share the cores, and a GPU's memory.
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, os.cpu_count() // jobs))
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    model = build_from_config(config)
+    model.set_weights(weights)
+    model.image_size = config.image_size
+    return _Work(model, *settings)
+
+
+def _for_each_file(work, paths, out, ending, *, jobs, progress, on_error):
+    """Works on every photograph and reports how it went."""
+    if not isinstance(jobs, numbers.Integral) or jobs < 1:
+        raise ValueError(f"`jobs` must be a whole number of processes from 1 on, got {jobs!r}")
+    recipe = work.recipe(jobs) if jobs > 1 else None
     plan = _plan(paths, Path(out), ending)
     make_folder(out)
+    if jobs > 1:
+        tidy = functools.partial(files.remove_temporaries, out)
+        results = workers.share_out(_start_worker, recipe, plan, jobs=jobs, tidy=tidy)
+    else:
+        results = map(work, plan)
     report = Report(written=[], failed=[])
-    for file, output in tqdm(plan, unit=" photos", disable=not progress):
-        try:
-            work(read_photo(file), output)
-        except PhotoError as error:
-            # The message alone is kept: the exception would keep the frames' images alive.
-            report.failed.append((file, str(error)))
-            (on_error or _print_error)(file, error)
-        else:
-            report.written.append((file, output))
+    with contextlib.closing(results) if jobs > 1 else contextlib.nullcontext():
+        bar = tqdm(results, total=len(plan), unit=" photos", disable=not progress)
+        for (file, output), (what, error) in zip(plan, bar, strict=True):
+            if error is None:
+                getattr(report, what).append((file, output))
+            else:
+                report.failed.append((file, str(error)))
+                (on_error or _print_error)(file, error)
     return report
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
 from colorseg import photo
-from colorseg.photo import PhotoError, find_photos, read_labels, read_photo, write_image
+from colorseg.photo import (
+    PhotoError,
+    find_photos,
+    read_labels,
+    read_note,
+    read_photo,
+    write_image,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 UPRIGHT = np.array([[RED, GREEN, BLUE], [WHITE, (10, 20, 30), (0, 0, 0)]], np.uint8)
@@ -386,6 +393,22 @@ def test_palette_shows_colors_and_stores_values(tmp_path):
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(np.asarray(image), codes)
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), [[RED, BLUE, RED]])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_note_is_stored_and_read(name, tmp_path):
+    write_image(tmp_path / name, UPRIGHT, note="made of this and that")
+    assert read_note(tmp_path / name) == "made of this and that"
+    assert read_photo(tmp_path / name).rgb.shape == (*UPRIGHT.shape[:2], 3)
+    write_image(tmp_path / name, UPRIGHT)
+    assert read_note(tmp_path / name) is None
+
+
+def test_no_note_is_read_from_what_is_no_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
+    assert read_note(tmp_path / "a.png") is None
+    assert read_note(tmp_path / "b.png") is None
+    assert read_note(tmp_path) is None
 
 
 def test_written_files_have_the_usual_permissions(tmp_path):

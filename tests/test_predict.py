@@ -12,6 +12,7 @@ from PIL import Image
 
 from colorseg import color, photo, predict
 from colorseg.encodings import Chroma, QuantizedAB
+from colorseg.model import load_pretrained
 from colorseg.photo import PhotoError, read_photo, write_image
 from colorseg.predict import colorize, colorize_files, network_size, segment, segment_files
 
@@ -496,6 +497,116 @@ def test_an_output_that_cannot_be_written_stops_the_run(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"cannot write .*b\.png.*No space left on device"):
         colorize_files(photos, NETWORK, tmp_path / "out", progress=False)
     assert files_below(tmp_path / "out") == ["a.png"]
+
+
+# Several processes, and runs that were broken off
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_pretrained()
+
+
+def test_several_processes_do_what_one_does(tmp_path, shipped):
+    photos = write_photos(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    told = []
+    options = {"size": 32, "progress": False}
+    shared = colorize_files(
+        photos,
+        shipped,
+        tmp_path / "two",
+        jobs=2,
+        on_error=lambda path, error: told.append((path, error)),
+        **options,
+    )
+    assert [path.name for path, _ in shared.written] == ["a.png", "c.png", "d.png"]
+    assert [path.name for path, _ in shared.failed] == ["b.png"]
+    assert isinstance(told[0][1], PhotoError)
+    assert files_below(tmp_path / "two") == ["a.png", "c.png", "d.png"]
+    for source, result in shared.written:
+        expected = colorize(read_photo(source).rgb, shipped, size=32).astype(int)
+        assert np.abs(read_photo(result).rgb - expected).max() <= 1
+
+
+def test_several_processes_need_a_network_that_they_can_build(tmp_path):
+    photos = write_photos(tmp_path, "a.png")
+    with pytest.raises(ValueError, match="several jobs need a network that load_run or"):
+        colorize_files(photos, NETWORK, tmp_path / "out", jobs=2)
+    for jobs in (0, 1.5):
+        with pytest.raises(ValueError, match="`jobs` must be a whole number of processes from 1"):
+            segment_files(photos, NETWORK, tmp_path / "out", jobs=jobs)
+    assert not (tmp_path / "out").exists()
+
+
+def age(*paths):
+    for path in paths:
+        os.utime(path, (1e9, 1e9))
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg"])
+def test_a_run_that_was_broken_off_is_resumed(format, tmp_path):
+    out = tmp_path / "out"
+    photos = write_photos(tmp_path, "a.png", "b.png", "c.png")
+    options = {"size": 32, "format": format, "progress": False}
+    first = colorize_files(photos[:2], NETWORK, out, **options)
+    results = [result for _, result in first.written]
+    age(*results)
+
+    second = colorize_files(photos, NETWORK, out, resume=True, **options)
+    assert [path.name for path, _ in second.kept] == ["a.png", "b.png"]
+    assert [path.name for path, _ in second.written] == ["c.png"]
+    assert [result.stat().st_mtime for result in results] == [1e9, 1e9]
+
+    # Without being asked for, nothing is kept.
+    assert len(colorize_files(photos, NETWORK, out, **options).written) == 3
+
+
+def test_only_what_would_come_out_again_is_kept(tmp_path):
+    out = tmp_path / "out"
+    photos = write_photos(tmp_path, "a.png", "b.png", "c.png")
+    options = {"size": 32, "resume": True, "progress": False}
+    colorize_files(photos, NETWORK, out, **options)
+    # Another photograph under the same name, as old as the first.
+    Image.new("L", (9, 9), 77).save(photos[0])
+    age(photos[0])
+    (out / "b.png").write_bytes((out / "b.png").read_bytes()[:60])  # damaged
+    report = colorize_files(photos, NETWORK, out, **options)
+    assert [path.name for path, _ in report.kept] == ["c.png"]
+    assert [path.name for path, _ in report.written] == ["a.png", "b.png"]
+    for other in (
+        {"model": WILD, **options},
+        {"model": NETWORK, **options, "size": 64},
+    ):
+        assert colorize_files(photos, out=out, **other).kept == []
+
+
+def test_masks_and_colors_are_told_apart(tmp_path):
+    (path,) = write_photos(tmp_path, "a.png")
+    colorize_files(path, NETWORK, tmp_path, format="jpeg", progress=False)
+    segment_files(path, NETWORK, tmp_path, progress=False)
+    (tmp_path / "a_mask.png").rename(tmp_path / "out.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out.png").rename(tmp_path / "out" / "a.png")
+    report = colorize_files(path, NETWORK, tmp_path / "out", resume=True, progress=False)
+    assert report.kept == []
+
+
+def test_a_process_that_dies_leaves_finished_results_and_no_half_ones(
+    tmp_path, shipped, monkeypatch
+):
+    photos = write_photos(tmp_path, "a.png", "b.png")
+
+    def dies(start, arguments, items, *, jobs, tidy):
+        yield "written", None
+        (tmp_path / "out" / ".123-b.png").touch()
+        tidy(123)
+        raise ChildProcessError("a process died")
+
+    monkeypatch.setattr(predict.workers, "share_out", dies)
+    with pytest.raises(OSError, match="a process died"):
+        colorize_files(photos, shipped, tmp_path / "out", jobs=2, progress=False)
+    assert files_below(tmp_path / "out") == []
 
 
 def test_a_photograph_too_long_for_jpeg_is_skipped(tmp_path):
