@@ -45,6 +45,10 @@ class AdversarialModel(keras.Model):
         model: the network; its layers are shared, not copied.
         weight: of the discriminator's verdict beside the tasks' losses.
 
+    Attributes:
+        replicas: on how many mirrors of `tf.distribute` it trains; their gradients are summed, so
+            that each has a share of the loss. Keras sees to that for the tasks' losses.
+
     Reference:
         Isola et al., CVPR 2017, equation 4: theirs weighs the absolute error 100 times the
         verdict, which is a weight of 0.01 here.
@@ -55,6 +59,7 @@ class AdversarialModel(keras.Model):
         self.tasks = model.tasks
         self.image_size = model.image_size
         self.weight = weight
+        self.replicas = 1
         self.discriminator = build_discriminator(1 + model.tasks["color"].encoding.channels)
         self.verdict = keras.metrics.Mean(name="discriminator_loss")
 
@@ -79,7 +84,10 @@ class AdversarialModel(keras.Model):
         frozen = [ops.stop_gradient(v.value) for v in self.discriminator.trainable_variables]
         fixed = [v.value for v in self.discriminator.non_trainable_variables]
         verdict, _ = self.discriminator.stateless_call(frozen, fixed, pair(predicted))
-        return loss + told_apart + self.weight * _crossentropy(verdict, is_true=True)
+        fooled = self.weight * _crossentropy(verdict, is_true=True)
+        if self.replicas == 1:
+            return loss + told_apart + fooled
+        return loss + (told_apart + fooled) / self.replicas
 
 
 def _crossentropy(logits, *, is_true):

@@ -9,9 +9,9 @@ import json
 import os
 import signal
 import sys
-import tempfile
 
 from colorseg.presets import PRESETS, preset
+from colorseg.workers import quiet
 
 EPILOG = """exit codes: 0 all done; 1 some photographs were skipped, or training failed;
 2 wrong options or bad input; 130 interrupted"""
@@ -50,22 +50,10 @@ def main(arguments=None):
 
 def _start_tensorflow():
     """Imports TensorFlow without the notes that it writes on its start, unless it fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
-        try:
-            import tensorflow
+    with quiet():
+        import tensorflow
 
-            tensorflow.config.list_physical_devices()
-        except BaseException:
-            notes.seek(0)
-            os.write(screen, notes.read())
-            raise
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
+        tensorflow.config.list_physical_devices()
 
 
 def build_parser():
@@ -126,7 +114,24 @@ def _add_train(commands):
         help="change another option of the preset, as often as needed: decoder=separable, "
         "precision=mixed_float16, tasks.mask=0.3 (the weight of a task's loss)",
     )
-    command.add_argument("--out", required=True, metavar="RUN_DIR", help="the run folder")
+    command.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="this machine's GPUs that share each batch (1)",
+    )
+    command.add_argument(
+        "--hosts",
+        metavar="A:PORT,B,...",
+        help="machines that share each batch, with all their devices: the same command on each, "
+        "but for --host-id, with KERAS_BACKEND=jax; they meet at the first one's port",
+    )
+    command.add_argument(
+        "--host-id", type=int, metavar="N", help="this machine's place among --hosts, from 0"
+    )
+    command.add_argument(
+        "--out", required=True, metavar="RUN_DIR", help="the run folder, on host 0 if several"
+    )
 
 
 def _add_evaluate(commands):
@@ -273,6 +278,19 @@ def _add_files(command):
         help="the network sees about PIXELS x PIXELS, in the photograph's aspect ratio "
         "(the size it was trained at)",
     )
+    command.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the photographs, each with memory for one (%(default)s)",
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep results that are what would come out again: of the same photograph, network, "
+        "size and version",
+    )
 
 
 def _train(options):
@@ -282,11 +300,17 @@ def _train(options):
 
     from colorseg.training import TrainingError, train
 
+    machines = {name: getattr(options, name) for name in ("devices", "host_id")}
+    machines["hosts"] = options.hosts and options.hosts.split(",")
+    machines = {name: value for name, value in machines.items() if value is not None}
     try:
-        metrics = train(config, options.out)
+        metrics = train(config, options.out, **machines)
     except TrainingError as error:
         return _complain(error, FAILED)
-    _print_rows({options.preset: metrics})
+    if metrics is None:
+        print("trained; the run folder and the scores are on host 0", file=sys.stderr)
+    else:
+        _print_rows({options.preset: metrics})
     return DONE
 
 
@@ -380,6 +404,8 @@ def _colorize(options):
         options.out,
         size=options.size,
         format=options.format,
+        jobs=options.jobs,
+        resume=options.resume,
     )
     return _print_report(report, options.out)
 
@@ -388,7 +414,12 @@ def _segment(options):
     from colorseg.predict import segment_files
 
     report = segment_files(
-        options.photos, _load_weights(options.weights), options.out, size=options.size
+        options.photos,
+        _load_weights(options.weights),
+        options.out,
+        size=options.size,
+        jobs=options.jobs,
+        resume=options.resume,
     )
     return _print_report(report, options.out)
 
@@ -483,7 +514,11 @@ def _print_rows(rows):
 
 
 def _print_report(report, out):
-    print(f"{len(report.written)} written to {out}, {len(report.failed)} skipped", file=sys.stderr)
+    kept = f"{len(report.kept)} kept, " if report.kept else ""
+    print(
+        f"{len(report.written)} written to {out}, {kept}{len(report.failed)} skipped",
+        file=sys.stderr,
+    )
     return FAILED if report.failed else DONE
 
 

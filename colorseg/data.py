@@ -172,18 +172,23 @@ class TrainingBatches:
         batch_size: in photographs; at most all of them.
         augment: a name in `AUGMENTATIONS`.
         seed: of shuffling and augmentation.
+        part: `(index, count)`: the batches are the index-th of `count` equal parts of those that
+            they would be otherwise; `count` divides the size.
 
     Attributes:
+        batch_size: photographs a step, in all parts together.
         steps: batches an epoch.
     """
 
-    def __init__(self, arrays, tasks, *, batch_size=32, augment="full", seed=0):
+    def __init__(self, arrays, tasks, *, batch_size=32, augment="full", seed=0, part=(0, 1)):
         self._tasks = tasks
         self._augment = look_up(AUGMENTATIONS, augment, kind="augmentation")
         self._seed = seed
         self._count = len(arrays["images"])
-        self._batch_size = min(batch_size, self._count)
-        self.steps = self._count // self._batch_size
+        self.batch_size = min(batch_size, self._count)
+        self.steps = self._count // self.batch_size
+        index, parts = part
+        self._own = slice(index * self.batch_size // parts, (index + 1) * self.batch_size // parts)
         with tf.device("CPU"):
             self._arrays = {key: tf.constant(value) for key, value in _numbers(arrays).items()}
 
@@ -197,11 +202,18 @@ class TrainingBatches:
         order = tf.random.experimental.stateless_shuffle(
             tf.range(self._count), seed=tf.stack([self._seed, epoch])
         )
-        chosen = order[place * self._batch_size : (place + 1) * self._batch_size]
-        chosen = tf.ensure_shape(chosen, (self._batch_size,))
+        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+        chosen = tf.ensure_shape(chosen, (self.batch_size,))[self._own]
         batch = {key: tf.gather(value, chosen) for key, value in self._arrays.items()}
         # Another stream than the shuffle's: the sign bit tells them apart.
-        return _derive(self._augment(batch, tf.stack([self._seed, -1 - step])), self._tasks)
+        seed = tf.stack([self._seed, -1 - step])
+
+        def draw(stream, low, high):
+            """Returns one uniform number a photograph; `stream` tells its uses apart."""
+            own = tf.random.experimental.stateless_fold_in(seed, stream)
+            return tf.random.stateless_uniform([self.batch_size], own, low, high)[self._own]
+
+        return _derive(self._augment(batch, draw), self._tasks)
 
 
 def check_labels(arrays, names):
@@ -245,39 +257,33 @@ def pets_are_prepared():
 # Augmentation. Image and mask move together; the targets are derived afterwards.
 
 
-def _no_augmentation(batch, seed):
+def _no_augmentation(batch, draw):
     return _to_float(batch)
 
 
-def _flip(batch, seed):
+def _flip(batch, draw):
     """The paper's: half of the photographs are mirrored."""
-    return _warp(_to_float(batch), mirror=_draw(batch, seed, 0, 0, 1) < 0.5)
+    return _warp(_to_float(batch), mirror=draw(0, 0, 1) < 0.5)
 
 
-def _full(batch, seed):
+def _full(batch, draw):
     """Mirrored, zoomed, stretched, turned, shifted; brightness and contrast changed."""
     batch = _warp(
         _to_float(batch),
-        mirror=_draw(batch, seed, 0, 0, 1) < 0.5,
-        zoom=tf.exp(_draw(batch, seed, 1, -0.45, 0.1)),
-        stretch=tf.exp(_draw(batch, seed, 2, -0.15, 0.15)),
-        angle=_draw(batch, seed, 3, -0.2, 0.2),
-        shift_x=_draw(batch, seed, 4, -0.12, 0.12),
-        shift_y=_draw(batch, seed, 5, -0.12, 0.12),
+        mirror=draw(0, 0, 1) < 0.5,
+        zoom=tf.exp(draw(1, -0.45, 0.1)),
+        stretch=tf.exp(draw(2, -0.15, 0.15)),
+        angle=draw(3, -0.2, 0.2),
+        shift_x=draw(4, -0.12, 0.12),
+        shift_y=draw(5, -0.12, 0.12),
     )
-    gain = tf.exp(_draw(batch, seed, 6, -0.25, 0.25))[:, None, None, None]
-    gamma = tf.exp(_draw(batch, seed, 7, -0.25, 0.25))[:, None, None, None]
+    gain = tf.exp(draw(6, -0.25, 0.25))[:, None, None, None]
+    gamma = tf.exp(draw(7, -0.25, 0.25))[:, None, None, None]
     # One gain and one exponent for all three channels: gray stays gray.
     return {**batch, "images": tf.clip_by_value(gain * batch["images"] ** gamma, 0, 1)}
 
 
 AUGMENTATIONS: dict[str, Callable] = {"none": _no_augmentation, "flip": _flip, "full": _full}
-
-
-def _draw(batch, seed, stream, low, high):
-    """Returns one uniform number a photograph `[B]`; `stream` tells its uses apart."""
-    seed = tf.random.experimental.stateless_fold_in(seed, stream)
-    return tf.random.stateless_uniform([len(batch["images"])], seed, low, high)
 
 
 def _warp(batch, *, mirror, zoom=1.0, stretch=1.0, angle=0.0, shift_x=0.0, shift_y=0.0):

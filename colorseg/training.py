@@ -22,6 +22,7 @@ import platform
 import subprocess
 import sys
 import time
+import zlib
 from importlib import metadata
 from pathlib import Path
 
@@ -30,7 +31,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from colorseg import data, files
+from colorseg import data, distribution, files
 from colorseg.adversarial import AdversarialModel
 from colorseg.encodings import QuantizedAB
 from colorseg.evaluate import NetworkMethod, Stopwatch, evaluate, to_markdown
@@ -44,47 +45,64 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what would mend it."""
 
 
-def train(config, out, *, progress=True):
+def train(config, out, *, devices=1, hosts=(), host_id=None, progress=True):
     """Trains a network, or continues where an interrupted run of the same configuration stopped.
+
+    Several devices share each batch of `config.batch_size` photographs, see `distribution`; on
+    several hosts, the same call is made on each, before anything else has used JAX.
 
     Args:
         config: `presets.Config`.
-        out: run folder, made if it is not there.
+        out: run folder, made if it is not there. With several hosts, that of host 0; on the
+            others it is neither read nor written.
+        devices, hosts, host_id: as in `distribution.assemble`.
         progress: whether to draw progress bars.
 
     Returns:
-        The metrics of the test split, as `evaluate` returns them.
+        The metrics of the test split, as `evaluate` returns them; None on hosts other than 0.
 
     Raises:
         ValueError: on bad data or options, or a run folder of another configuration.
-        TrainingError: if the loss is no longer a number; the last good weights stay.
-        OSError: if the folder cannot be written.
+        TrainingError: if the loss is no longer a number, or another host went away; the last good
+            weights stay.
+        OSError: if the folder cannot be written, or the hosts do not find each other.
     """
     out = Path(out)
     look_up(SCHEDULES, config.schedule, kind="schedule")
     look_up({"best": None, "last": None}, config.select, kind="select")
-    _check_folder(out, config)
-    if (out / "metrics.json").exists():
-        return json.loads((out / "metrics.json").read_text())
+    if not host_id:
+        _check_folder(out, config)
+        if (out / "metrics.json").exists():
+            return json.loads((out / "metrics.json").read_text())
 
     commit = _git_commit()
+    team = distribution.assemble(devices=devices, hosts=hosts, host_id=host_id)
+    progress = progress and team.host == 0
     train_set, validation_set = (
         data.resize(data.load(config.data, split), config.image_size, progress=progress)
         for split in ("train", "validation")
     )
-    config = _complete(config, train_set)
-    with _precision(config.precision):
-        # Built before the folder is made: what does not fit together leaves none behind.
-        model, batches = _build(config, train_set)
-        make_folder(out)
-        files.write_json(out / "config.json", dataclasses.asdict(config))
-        _fit(model, batches, config, out, validation_set, progress=progress)
+    checksums = _checksums(config, train_set, validation_set) if hosts else {}
+    with team:
+        team.check_same(checksums)
+        config = _complete(config, train_set)
+        with _precision(config.precision), team.scope():
+            # Built before the folder is made: what does not fit together leaves none behind.
+            model, batches = _build(config, train_set, team)
+            if team.host == 0:
+                make_folder(out)
+                files.write_json(out / "config.json", dataclasses.asdict(config))
+            _fit(model, batches, config, out, validation_set, team=team, progress=progress)
+    if team.host > 0:
+        return None
     test_set = data.resize(data.load(config.data, "test"), config.image_size, progress=progress)
     method = NetworkMethod(load_run(out))
     method.predict = Stopwatch(method.predict)
     metrics = evaluate(method, test_set, progress=progress)
     environment = {
         **_environment(config, out, {"train": train_set, "test": test_set}, commit),
+        "hosts": team.hosts,
+        "replicas": team.devices,
         **method.predict.per_image(len(test_set["images"])),
     }
     files.write_json(out / "environment.json", environment)
@@ -223,48 +241,81 @@ def _complete(config, train_set):
     return config
 
 
-def _build(config, train_set):
+def _checksums(config, *sets):
+    """Returns those of what hosts must have in common; paths may differ."""
+    weights = config.encoder_weights
+    encoder = files.sha256(weights) if os.path.isfile(weights) else weights
+    same = dataclasses.replace(config, data="", encoder_weights="")
+    images = 0
+    for arrays in sets:
+        images = zlib.crc32(np.ascontiguousarray(arrays["images"]), images)
+    return {
+        "configuration": zlib.crc32(repr(same).encode()),
+        "encoder": zlib.crc32(encoder.encode()),
+        "training data": images,
+    }
+
+
+def _build(config, train_set, team):
     """Returns the compiled network and its training batches."""
     keras.utils.set_random_seed(config.seed)
     weights = None if config.encoder_weights == "none" else config.encoder_weights
     model = build_from_config(config, image_size=config.image_size, encoder_weights=weights)
     if config.adversarial:
         model = AdversarialModel(model, weight=config.adversarial)
+    team.prepare(model)
     tasks = list(model.tasks.values())
     batches = data.TrainingBatches(
-        train_set, tasks, batch_size=config.batch_size, augment=config.augment, seed=config.seed
+        train_set,
+        tasks,
+        batch_size=config.batch_size,
+        augment=config.augment,
+        seed=config.seed,
+        part=(team.host, team.hosts),
     )
+    team.check_batch(batches.batch_size)
     model.compile(_build_optimizer(config, batches.steps), **compile_args(tasks))
     return model, batches
 
 
-def _fit(model, batches, config, out, validation_set, *, progress):
+def _fit(model, batches, config, out, validation_set, *, team, progress):
     """Trains, from where `last.weights.h5` stands if it is there."""
-    for stale in out.glob(".*.weights.h5"):  # what a killed run was writing
-        stale.unlink()
-    history = []
-    last = out / "last.weights.h5"
-    if last.exists():
-        model.optimizer.build(model.trainable_variables)
-        load_weights(model, last)
-        with h5py.File(last) as file:
-            history = read_history(out)[: file.attrs["epochs"]]
-    if len(history) == config.epochs:
+    if team.host == 0:
+        for stale in out.glob(".*.weights.h5"):  # what a killed run was writing
+            stale.unlink()
+    done = 0
+    with team.fetch(out / "last.weights.h5") as last:
+        if last:
+            model.optimizer.build(model.trainable_variables)
+            load_weights(model, last)
+            with h5py.File(last) as file:
+                done = int(file.attrs["epochs"])
+    if done == config.epochs:
         return
     validation = data.make_dataset(
-        validation_set, list(model.tasks.values()), batch_size=config.batch_size
+        team.shared_evenly(validation_set),
+        list(model.tasks.values()),
+        batch_size=batches.batch_size,
     )
+    record = _Record(out, read_history(out)[:done], team)
     verbose = (1 if sys.stdout.isatty() else 2) if progress else 0
-    model.fit(
-        batches.of_epochs(len(history), config.epochs).prefetch(tf.data.AUTOTUNE),
-        validation_data=validation.cache(),
-        initial_epoch=len(history),
-        epochs=config.epochs,
-        steps_per_epoch=batches.steps,
-        callbacks=[keras.callbacks.TerminateOnNaN(), _Record(out, history)],
-        shuffle=False,  # the batches come shuffled
-        verbose=verbose,
-    )
+    try:
+        with team.watch():
+            model.fit(
+                batches.of_epochs(done, config.epochs).prefetch(tf.data.AUTOTUNE),
+                validation_data=team.own_part(validation).cache(),
+                initial_epoch=done,
+                epochs=config.epochs,
+                steps_per_epoch=batches.steps,
+                callbacks=[keras.callbacks.TerminateOnNaN(), record],
+                shuffle=False,  # the batches come shuffled
+                verbose=verbose,
+            )
+    except distribution.LostHostError as error:
+        raise TrainingError(
+            f"another host went away in epoch {record.epoch + 1} ({error}); start all hosts again "
+            f"with the same commands, and they go on after epoch {record.epoch}"
+        ) from error
 
 
 class _Record(keras.callbacks.Callback):
@@ -275,13 +326,16 @@ class _Record(keras.callbacks.Callback):
     writes again. The optimizer's step would not do: loss scaling leaves steps out.
     """
 
-    def __init__(self, out, history):
+    def __init__(self, out, history, team):
         super().__init__()
         self._out = out
         self._history = history
+        self._team = team
         self._started = None
+        self.epoch = len(history)  # the one that goes on, from 0
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -291,6 +345,8 @@ class _Record(keras.callbacks.Callback):
                 f"the loss is no longer a number in epoch {epoch + 1}; {kept} in {self._out}; "
                 "try a lower learning rate"
             )
+        if self._team.host > 0:
+            return
         seconds = time.perf_counter() - self._started
         row = {"epoch": epoch + 1, **logs, "seconds": seconds}
         is_best = all(logs["val_loss"] < old["val_loss"] for old in self._history)
@@ -300,10 +356,11 @@ class _Record(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self._history)
         files.write_text(self._out / "history.csv", table.getvalue())
-        if is_best:
-            # A view without the optimizer: a third of the size.
-            self._save(keras.Model(self.model.input, self.model.output), "best")
-        self._save(self.model, "last")
+        with self._team.apart():
+            if is_best:
+                # A view without the optimizer: a third of the size.
+                self._save(keras.Model(self.model.input, self.model.output), "best")
+            self._save(self.model, "last")
 
     def _save(self, model, name):
         path = self._out / f"{name}.weights.h5"

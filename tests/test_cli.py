@@ -123,6 +123,23 @@ def trained(monkeypatch):
     return configs
 
 
+def test_machines_of_train(monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(training, "train", lambda config, out, **machines: given.append(machines))
+    assert run("train", "--preset=color", "--out=run", "--devices=2") == 0
+    hosts = "--hosts=10.0.0.1:9000,10.0.0.2"
+    assert run("train", "--preset=color", "--out=run", hosts, "--host-id=1") == 0
+    assert given == [{"devices": 2}, {"hosts": ["10.0.0.1:9000", "10.0.0.2"], "host_id": 1}]
+    assert "the run folder and the scores are on host 0" in capsys.readouterr().err
+
+
+def test_several_hosts_need_jax(folder, tmp_path, capsys):
+    hosts = ["--hosts=127.0.0.1:9000,127.0.0.1", "--host-id=0"]
+    assert train(folder, tmp_path / "run", *hosts) == 2
+    assert "set the environment variable KERAS_BACKEND=jax" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_train_without_options_is_the_preset(trained, capsys):
     assert run("train", "--preset=three_task", "--out=run") == 0
     assert trained == [dataclasses.replace(PRESETS["three_task"], preset="three_task")]
@@ -351,6 +368,23 @@ def test_colorize_and_segment(run_dir, folder, tmp_path, capsys):
     assert mask.shape == (40, 23)
     assert set(np.unique(mask)) <= {1, 2, 3}
     assert len(list((tmp_path / "masks").iterdir())) == 13
+
+
+def test_a_broken_off_run_is_resumed(run_dir, folder, tmp_path, capsys):
+    arguments = ["--weights", run_dir, "--out", tmp_path / "out", "--resume", "--jobs=1"]
+    for command in ("colorize", "segment"):
+        assert run(command, folder / "images" / "0.png", *arguments) == 0
+        assert "1 written" in capsys.readouterr().err
+        assert run(command, folder / "images", *arguments) == 0
+        assert "11 written" in (said := capsys.readouterr().err)
+        assert ", 1 kept, 0 skipped" in said
+
+
+def test_jobs_are_asked_for(run_dir, folder, tmp_path, capsys):
+    arguments = ["--weights", run_dir, "--out", tmp_path / "out", "--jobs=0"]
+    for command in ("colorize", "segment"):
+        assert run(command, folder / "images", *arguments) == 2
+        assert "`jobs` must be a whole number of processes from 1 on" in capsys.readouterr().err
 
 
 def test_masks_of_segment_can_be_trained_on(run_dir, folder, tmp_path):

@@ -579,6 +579,25 @@ def test_flip_mirrors_half_of_the_photographs():
 
 
 @pytest.mark.parametrize("augment", data.AUGMENTATIONS)
+def test_parts_of_training_batches_make_up_the_whole(augment):
+    options = {"batch_size": 6, "augment": augment, "seed": 3}
+    arrays, chosen = numbered(13), numbering_tasks(13)
+    whole = to_numpy(data.TrainingBatches(arrays, chosen, **options).of_epochs(1, 2))
+    parts = [
+        to_numpy(data.TrainingBatches(arrays, chosen, part=(i, 3), **options).of_epochs(1, 2))
+        for i in range(3)
+    ]
+    assert len(whole) == 2
+    for step, (gray, targets) in enumerate(whole):
+        of_step = [part[step] for part in parts]
+        assert [len(own) for own, _ in of_step] == [2, 2, 2]
+        np.testing.assert_array_equal(np.concatenate([own for own, _ in of_step]), gray)
+        for name, target in targets.items():
+            together = np.concatenate([own[name] for _, own in of_step])
+            np.testing.assert_array_equal(together, target)
+
+
+@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
 def test_augmentation_moves_the_mask_with_the_photograph(toys, augment):
     """Photographs are painted by class in red, green and blue, which no gain or gamma mixes."""
     painted = np.eye(3, dtype=np.uint8)[toys["segmentation_masks"][..., 0]] * np.uint8(200)
