@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "diagram": ["plot_model"],
         "encodings": ["YUV", "Chroma", "QuantizedAB"],
         "evaluate": ["NetworkMethod", "evaluate", "to_markdown"],
+        "export": ["ExportedMethod", "export_model"],
         "losses": ["EncodedLoss"],
         "metrics": ["METRICS"],
         "model": ["build_unet", "load_pretrained", "load_run"],

@@ -17,7 +17,7 @@ from colorseg import baselines, cli, data, model, toy_pets, training
 from colorseg.photo import write_image
 from colorseg.presets import PRESETS, preset
 
-COMMANDS = ("train", "evaluate", "colorize", "segment", "report")
+COMMANDS = ("train", "evaluate", "colorize", "segment", "report", "export")
 TINY = [f"--set={name}={value}" for name, value in tiny.OPTIONS.items()]
 
 

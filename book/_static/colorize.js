@@ -17,8 +17,8 @@ const BAND_PIXELS = 1 << 19;
 const STRIDE = 32;
 const MAX_STRETCH = 8;
 const LUMA = [0.299, 0.587, 0.114];
-// Pet, background, border, in the colors of the book's masks; a third of the picture shines through.
-const MASK_COLORS = [[230, 159, 0, 170], [0, 60, 110, 170], [255, 255, 255, 170]];
+// Pet, background, border, in the colors of the book's masks; half of the picture shines through.
+const MASK_COLORS = [[230, 159, 0, 128], [0, 60, 110, 128], [255, 255, 255, 128]];
 
 class PhotoError extends Error {}
 

@@ -36,7 +36,7 @@ function take(file) {
 function hear(message) {
   const { stage, error, png, color } = message;
   if (stage === "loading") {
-    const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
+    const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)}\u00a0MB`;
     const { model, runtime } = message.bytes;
     say(`Loading the network (${megabytes(model)}) and ONNX Runtime (${megabytes(runtime)}) …`);
   } else if (stage === "coloring") {
@@ -49,7 +49,7 @@ function hear(message) {
     app.ariaBusy = "false";
     show(message);
     const { width, height, seconds } = message;
-    say(`Done: ${shownName}, ${width} × ${height} pixels, in ${seconds.toFixed(1)} s.`);
+    say(`Done: ${shownName}, ${width} × ${height} pixels, in ${seconds.toFixed(1)}\u00a0s.`);
   }
 }
 
@@ -96,11 +96,12 @@ function download(png) {
   say(`Saved as ${link.download}.`);
 }
 
-input.onchange = () => {
-  take(input.files[0]);
+input.onclick = () => {
   input.value = ""; // the same file can be chosen again
 };
+input.onchange = () => take(input.files[0]);
 find("example").onclick = async ({ currentTarget }) => {
+  input.value = "";
   const response = await fetch(currentTarget.dataset.source).catch(() => null);
   if (!response?.ok) fail("The drawing could not be loaded. Try a photograph of yours.");
   else take(new File([await response.blob()], "drawn-pet.png"));
@@ -115,6 +116,7 @@ drop.ondragleave = () => drop.classList.remove("over");
 drop.ondrop = (event) => {
   event.preventDefault();
   drop.classList.remove("over");
+  input.value = "";
   const [file] = event.dataTransfer.files;
   if (file) take(file);
   else fail("That was no file. Drop a photograph that lies on your computer.");
