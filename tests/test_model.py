@@ -209,7 +209,7 @@ def test_the_weights_that_ship_color_and_segment_and_are_small():
     gray = np.repeat(skimage.data.chelsea()[:288, :448, :1] / np.float32(255), 3, axis=-1)
     outputs = network(gray[None])
     shapes = {name: tuple(output.shape) for name, output in outputs.items()}
-    assert shapes == {"color": (1, 288, 448, 2), "mask": (1, 288, 448, 3)}
+    assert shapes == {"color": (1, 144, 224, 2), "mask": (1, 288, 448, 3)}
     # A cat's face fills most of the picture.
     assert (np.argmax(outputs["mask"], axis=-1) == 0).mean() > 0.5
     assert sum(path.stat().st_size for path in model.PRETRAINED.rglob("*")) < 16e6
