@@ -15,8 +15,13 @@ BatchNormalization is told to average over the devices, too; a loss that leaves 
 is the mean of the devices' means, which differs a little where they have not equally many.
 """
 
+import atexit
 import contextlib
+import os
+import re
+import signal
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +34,7 @@ from colorseg.adversarial import AdversarialModel
 from colorseg.registry import look_up
 
 PATIENCE = 300  # seconds to wait for the other hosts
-HEARTBEAT = 30  # seconds without a sign of life after which a host counts as lost
+HEARTBEAT = 60  # seconds without a sign of life after which a host counts as lost
 
 
 class LostHostError(RuntimeError):
@@ -87,8 +92,8 @@ class Team:
         """Waits until all hosts are there."""
         return self
 
-    def __exit__(self, kind, *_):
-        """Lets the hosts part."""
+    def __exit__(self, kind, error, trace):
+        """Lets the hosts part; raises a `LostHostError` in place of what the engine raises then."""
 
     def scope(self):
         """Returns the context in which a model is built and trained."""
@@ -140,11 +145,6 @@ class Team:
     def fetch(self, path):
         """Yields the path of a copy of a file of host 0, or None if it has none."""
         yield path if path.exists() else None
-
-    @contextlib.contextmanager
-    def watch(self):
-        """Turns what the engine raises when a host went away into a `LostHostError`."""
-        yield
 
 
 class _Mirrored(Team):
@@ -209,13 +209,23 @@ class _Hosts(_Sharded):
         self._take(jax.devices())
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind, error, trace):
         import jax  # noqa: PLC0415
 
-        # What is wrong with the options or the data, all hosts find at the same point. After
-        # anything else, the others will not come to part.
-        if kind is None or issubclass(kind, ValueError):
-            jax.distributed.shutdown()
+        # JAX raises both kinds, the latter with the name of a status in capitals in front.
+        is_status = isinstance(error, ValueError) and re.match(r"[A-Z_]+: ", str(error))
+        is_lost = isinstance(error, jax.errors.JaxRuntimeError) or is_status
+        if kind is None or (issubclass(kind, ValueError) and not is_lost):
+            jax.distributed.shutdown()  # a mistake in options or data is found by all at once
+            return
+        # The others will not come to part: at its end, JAX would wait for them, and then abort.
+        code = 128 + signal.SIGINT if issubclass(kind, KeyboardInterrupt) else 1
+        atexit.register(_end_at_once, code)
+        if is_lost:
+            raise LostHostError(
+                f"another host went away ({str(error).splitlines()[0]}); start all hosts again "
+                "with the same commands, and they go on after the last finished epoch"
+            ) from error
 
     @contextlib.contextmanager
     def apart(self):
@@ -257,14 +267,12 @@ class _Hosts(_Sharded):
             copy.write_bytes(content)
             yield copy if content else None
 
-    @contextlib.contextmanager
-    def watch(self):
-        import jax  # noqa: PLC0415
 
-        try:
-            yield
-        except jax.errors.JaxRuntimeError as error:
-            raise LostHostError(str(error).partition("\n")[0]) from error
+def _end_at_once(code):
+    """Ends the process; registered last, it comes before whatever else waits for its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _check_hosts(hosts, host_id, devices, backend):

@@ -83,16 +83,19 @@ def train(config, out, *, devices=1, hosts=(), host_id=None, progress=True):
         for split in ("train", "validation")
     )
     checksums = _checksums(config, train_set, validation_set) if hosts else {}
-    with team:
-        team.check_same(checksums)
-        config = _complete(config, train_set)
-        with _precision(config.precision), team.scope():
-            # Built before the folder is made: what does not fit together leaves none behind.
-            model, batches = _build(config, train_set, team)
-            if team.host == 0:
-                make_folder(out)
-                files.write_json(out / "config.json", dataclasses.asdict(config))
-            _fit(model, batches, config, out, validation_set, team=team, progress=progress)
+    try:
+        with team:
+            team.check_same(checksums)
+            config = _complete(config, train_set)
+            with _precision(config.precision), team.scope():
+                # Built before the folder is made: what does not fit together leaves none behind.
+                model, batches = _build(config, train_set, team)
+                if team.host == 0:
+                    make_folder(out)
+                    files.write_json(out / "config.json", dataclasses.asdict(config))
+                _fit(model, batches, config, out, validation_set, team=team, progress=progress)
+    except distribution.LostHostError as error:
+        raise TrainingError(str(error)) from error
     if team.host > 0:
         return None
     test_set = data.resize(data.load(config.data, "test"), config.image_size, progress=progress)
@@ -299,23 +302,16 @@ def _fit(model, batches, config, out, validation_set, *, team, progress):
     )
     record = _Record(out, read_history(out)[:done], team)
     verbose = (1 if sys.stdout.isatty() else 2) if progress else 0
-    try:
-        with team.watch():
-            model.fit(
-                batches.of_epochs(done, config.epochs).prefetch(tf.data.AUTOTUNE),
-                validation_data=team.own_part(validation).cache(),
-                initial_epoch=done,
-                epochs=config.epochs,
-                steps_per_epoch=batches.steps,
-                callbacks=[keras.callbacks.TerminateOnNaN(), record],
-                shuffle=False,  # the batches come shuffled
-                verbose=verbose,
-            )
-    except distribution.LostHostError as error:
-        raise TrainingError(
-            f"another host went away in epoch {record.epoch + 1} ({error}); start all hosts again "
-            f"with the same commands, and they go on after epoch {record.epoch}"
-        ) from error
+    model.fit(
+        batches.of_epochs(done, config.epochs).prefetch(tf.data.AUTOTUNE),
+        validation_data=team.own_part(validation).cache(),
+        initial_epoch=done,
+        epochs=config.epochs,
+        steps_per_epoch=batches.steps,
+        callbacks=[keras.callbacks.TerminateOnNaN(), record],
+        shuffle=False,  # the batches come shuffled
+        verbose=verbose,
+    )
 
 
 class _Record(keras.callbacks.Callback):
@@ -332,10 +328,8 @@ class _Record(keras.callbacks.Callback):
         self._history = history
         self._team = team
         self._started = None
-        self.epoch = len(history)  # the one that goes on, from 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
