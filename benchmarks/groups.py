@@ -238,7 +238,7 @@ def runtimes(settings):
         raise Missing(f"needs {', '.join(missing)}: pip install 'colorseg[export]'")
     network = cs.load_pretrained()
     side = settings.pick(128, 32)
-    written = peers.OurNetwork().eval()
+    written = peers.OurNetwork(network.config.color_stride).eval()
     _check_same_size(network, written)
     toys = cs.resize(cs.load("toy_pets", "train").take(settings.pick(100, 4)), side)["images"]
     rows = []

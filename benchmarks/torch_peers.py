@@ -99,9 +99,13 @@ class Zhang2017(nn.Module):
 
 
 class OurNetwork(nn.Module):
-    """From gray `[B, 3, H, W]` to color `[B, 2, H/2, W/2]` and mask logits `[B, 3, H, W]`."""
+    """From gray `[B, 3, H, W]` to color and to mask logits `[B, 3, H, W]`.
 
-    def __init__(self):
+    Args:
+        color_stride: 1 or 2, of the color `[B, 2, H / stride, W / stride]`.
+    """
+
+    def __init__(self, color_stride):
         super().__init__()
         self.encoder = _MobileNetV2()
         channels = (96, 144, 192, 576, 320)  # of P1 to P5
@@ -111,7 +115,10 @@ class OurNetwork(nn.Module):
             self.skips.append(_block(channels[level - 1], filters // 2, 1))
             self.mixes.append(_block(x + filters // 2, filters, 3))
             x = filters
-        self.color = nn.Sequential(_block(48, 48, 3), nn.Conv2d(48, 2, 3, 1, 1))
+        self.color = {
+            1: lambda: nn.Sequential(_block(48, 32, 3), nn.ConvTranspose2d(32, 2, 4, 2, 1)),
+            2: lambda: nn.Sequential(_block(48, 48, 3), nn.Conv2d(48, 2, 3, 1, 1)),
+        }[color_stride]()
         self.mask = nn.Sequential(_block(48, 32, 3), nn.ConvTranspose2d(32, 3, 4, 2, 1))
 
     def forward(self, gray):

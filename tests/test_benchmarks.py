@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import groups, race
+from colorseg.model import load_pretrained
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,6 +89,23 @@ def test_a_picture_can_be_drawn_in_any_size():
     drawn = groups.picture(30, 50)
     assert (drawn.shape, drawn.dtype) == ((30, 50, 3), np.uint8)
     assert drawn.std() > 20
+
+
+def test_the_peers_in_pytorch_are_built_as_the_papers_say():
+    torch = pytest.importorskip("torch", reason="the peers of the benchmarks need PyTorch")
+    from benchmarks import torch_peers  # noqa: PLC0415
+
+    network = load_pretrained()
+    ours = torch_peers.OurNetwork(network.config.color_stride).eval()
+    groups._check_same_size(network, ours)
+    with torch.inference_mode():
+        color, mask = ours(torch.zeros(1, 3, 64, 96))
+        assert mask.shape == (1, 3, 64, 96)
+        assert color.shape[2] == 64 // network.config.color_stride
+        for build in (torch_peers.Zhang2016, torch_peers.Zhang2017):
+            assert build().eval()(torch.zeros(1, 1, 64, 64)).shape == (1, 2, 64, 64)
+    with pytest.raises(RuntimeError, match="write it anew, or measure nothing"):
+        groups._check_same_size(network, torch_peers.OurNetwork(3 - network.config.color_stride))
 
 
 def test_the_command_measures_and_writes_the_page(tmp_path):
