@@ -99,7 +99,7 @@ async function load(say) {
   say({ stage: "loading", bytes: about.bytes });
   const model = await (await get("model.onnx")).arrayBuffer();
   // Several threads need headers that plain web servers do not send.
-  if (!self.crossOriginIsolated) ort.env.wasm.numThreads = 1;
+  ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", RUNTIME).href };
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
   return { about, session };

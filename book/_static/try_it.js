@@ -36,7 +36,6 @@ function take(file) {
 function hear(message) {
   const { stage, error, png, color } = message;
   if (stage === "loading") {
-    const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)}\u00a0MB`;
     const { model, runtime } = message.bytes;
     say(`Loading the network (${megabytes(model)}) and ONNX Runtime (${megabytes(runtime)}) …`);
   } else if (stage === "coloring") {
@@ -51,6 +50,10 @@ function hear(message) {
     const { width, height, seconds } = message;
     say(`Done: ${shownName}, ${width} × ${height} pixels, in ${seconds.toFixed(1)}\u00a0s.`);
   }
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(0)}\u00a0MB`;
 }
 
 function fail(error) {
@@ -122,5 +125,11 @@ drop.ondrop = (event) => {
   else fail("That was no file. Drop a photograph that lies on your computer.");
 };
 
-for (const control of [input, find("example")]) control.disabled = false;
-say("Choose a photograph, or try the drawing.");
+const about = await fetch(new URL("vendor/model/model.json", import.meta.url)).catch(() => null);
+if (about?.ok) {
+  const { model, runtime } = (await about.json()).bytes;
+  for (const control of [input, find("example")]) control.disabled = false;
+  say(`Choose a photograph, or try the drawing. The first loads ${megabytes(model + runtime)}.`);
+} else {
+  fail("The network is missing here. Build the book anew, or look at another copy of it.");
+}
