@@ -151,6 +151,7 @@ class _MobileNetV2(nn.Module):
                 step = stride if number == 0 else 1
                 blocks.append(_Inverted(channels, filters, factor, step))
                 channels = filters
+        blocks[-1].project = blocks[-1].project[:-1]  # P5 is tapped before its normalization
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x):
