@@ -482,7 +482,7 @@ def _row_html(row, titles, alt, width):
     return (
         '<div style="display:grid;gap:8px;line-height:1.4;text-align:center;'
         "grid-template-columns:repeat(auto-fit,minmax(min(120px,100%),1fr));"
-        f'max-width:{widest}px">{figures}</div>'
+        f'width:{widest}px;max-width:100%">{figures}</div>'
     )
 
 
