@@ -98,6 +98,7 @@ def photograph(settings):
                 **{n: _bind(_paint_folder, torch, p, album, out) for n, p in networks.items()},
             },
             repetitions=min(3, settings.repetitions),
+            warm=True,
         )
     rows += [
         _race_row(
@@ -194,7 +195,7 @@ def training(settings):
             "step": bare,
             "pipeline": read,
         },
-        repetitions=settings.repetitions,
+        repetitions=min(5, settings.repetitions),
     )
     photos = steps * config.batch_size
     rates = {name: photos / float(np.median(values)) for name, values in seconds.items()}

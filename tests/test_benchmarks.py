@@ -21,6 +21,9 @@ def test_contestants_run_in_turns_after_an_unmeasured_time():
     )
     assert "".join(order) == "abc" + "abc" + "bca"
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2, "c": 2}
+    order.clear()
+    race.race({"a": lambda: order.append("a")}, repetitions=3, warm=True)
+    assert order == ["a"] * 3
 
 
 def test_ratios_are_taken_repetition_by_repetition():
