@@ -306,41 +306,80 @@ def _check_count(devices, found):
 
 
 def _meet(hosts, host, patience):
-    """Starts JAX on all hosts; the first coordinates."""
+    """Starts JAX on all hosts at once; the first coordinates."""
     import jax  # noqa: PLC0415
 
+    # JAX would wait, too, but abort the process when it is tired of it, and not say for whom.
+    deadline = time.monotonic() + patience
+    if host == 0:
+        _await_calls(hosts, deadline)
+    else:
+        _call(hosts[0], host, deadline)
     with contextlib.suppress(RuntimeError):  # raised where TensorFlow runs already
         tf.config.set_visible_devices([], "GPU")  # it reads data only; the memory is JAX's
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
-    deadline = time.monotonic() + patience
-    if host:
-        _await_answer(hosts[0], deadline)
     try:
         jax.distributed.initialize(
             hosts[0],
             num_processes=len(hosts),
             process_id=host,
-            initialization_timeout=max(1, round(deadline - time.monotonic())),
             heartbeat_timeout_seconds=HEARTBEAT,
         )
         jax.devices()  # the hosts exchange what they have
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
+        raise OSError(f"the hosts met at {hosts[0]}, but JAX did not start: {reason}") from error
+
+
+def _await_calls(hosts, deadline):
+    """Waits, on host 0, until each of the others has called."""
+    port = int(hosts[0].rpartition(":")[2])
+    both = {"family": socket.AF_INET6, "dualstack_ipv6": True}
+    try:
+        server = socket.create_server(("", port), **(both if socket.has_dualstack_ipv6() else {}))
+    except OSError as error:
         raise OSError(
-            f"the {len(hosts)} hosts did not meet at {hosts[0]} within {patience:g} s ({reason}); "
-            "start the same command on every host, each with its own --host-id, and see whether a "
-            "firewall is between them"
+            f"cannot listen on port {port} ({error.strerror}); choose another one in --hosts"
         ) from error
+    calls = {}
+    missing = set(range(1, len(hosts)))
+    with server:
+        while missing:
+            server.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                call, _ = server.accept()
+                call.settimeout(5)
+                caller = int(call.recv(8))
+            except TimeoutError as error:
+                if time.monotonic() < deadline:
+                    continue  # somebody called and said nothing
+                names = ", ".join(f"{host} ({hosts[host]})" for host in sorted(missing))
+                raise OSError(
+                    f"missing at {hosts[0]}: host {names}; start the same command there, with its "
+                    "own --host-id, and see whether a firewall is between"
+                ) from error
+            except (OSError, ValueError):
+                continue  # or something else
+            calls[caller] = call
+            missing.discard(caller)
+    for call in calls.values():
+        with call, contextlib.suppress(OSError):
+            call.sendall(b"start")
+            call.recv(1)  # the caller hangs up first, which leaves the port free
 
 
-def _await_answer(address, deadline):
-    """Waits until somebody listens at `host:port`; JAX's own error would not say who is missing."""
+def _call(address, host, deadline):
+    """Calls host 0 until it says that all are there."""
     name, _, port = address.rpartition(":")
     while True:
         try:
-            socket.create_connection((name.strip("[]"), int(port)), timeout=5).close()
-            return
+            with socket.create_connection((name.strip("[]"), int(port)), timeout=5) as call:
+                call.sendall(str(host).encode())
+                call.settimeout(max(0.01, deadline - time.monotonic()))
+                if call.recv(8) == b"start":
+                    return
+            raise ConnectionError("it hung up")
         except OSError as error:
             if time.monotonic() > deadline:
                 raise OSError(

@@ -224,6 +224,22 @@ def test_a_host_that_does_not_answer_is_named(on_jax):
         team.__enter__()
 
 
+def test_hosts_that_do_not_come_are_named(on_jax):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    team = distribution.assemble(hosts=[address, "b", "c"], host_id=0, patience=0.1)
+    with pytest.raises(OSError, match=rf"missing at {address}: host 1 \(b\), 2 \(c\); start the"):
+        team.__enter__()
+
+
+def test_a_port_that_is_taken_is_named(on_jax):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        team = distribution.assemble(hosts=[f"127.0.0.1:{port}", "b"], host_id=0, patience=0.1)
+        with pytest.raises(OSError, match=f"cannot listen on port {port} .*; choose another one"):
+            team.__enter__()
+
+
 def test_batches_that_cannot_be_shared():
     team = distribution.Team()
     team.devices = 3
