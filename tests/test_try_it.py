@@ -94,6 +94,38 @@ def test_it_colors_as_python_does(shape, visit, network):
     assert visit.errors == visit.outside == []
 
 
+READ_MASK = """() => {
+    const shown = document.querySelector("[data-try=mask]");
+    const canvas = new OffscreenCanvas(shown.width, shown.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(shown, 0, 0);
+    const { data } = context.getImageData(0, 0, shown.width, shown.height);
+    return Array.from(data.filter((_, i) => i % 4 == 0));
+}"""
+
+
+@needs_page
+def test_it_segments_as_python_does(visit, network):
+    gray = draw((180, 260))
+    give(visit, "pet.png", encode(gray))
+    red = np.reshape(visit.page.evaluate(READ_MASK), gray.shape)  # tells pet, background, border
+    found = np.select([red < 100, red < 243], [1, 0], 2)
+    expected = predict.segment(gray, network)
+    assert len(np.unique(expected)) == 3
+    assert (found == expected).mean() > 0.995
+
+
+@needs_page
+def test_a_photograph_can_be_dropped(visit):
+    text = "new File(['no picture'], 'dropped.txt')"
+    for files, said in ((text, "dropped.txt is damaged"), ("", "That was no file.")):
+        add = f"transfer.items.add({files});" if files else ""
+        code = f"() => {{ const transfer = new DataTransfer(); {add} return transfer; }}"
+        transfer = visit.page.evaluate_handle(code)
+        visit.page.dispatch_event("[data-try=drop]", "drop", {"dataTransfer": transfer})
+        visit.page.get_by_text(said).wait_for()
+
+
 @needs_page
 def test_it_turns_photographs_upright(visit, network, tmp_path):
     turned = Image.Exif()
