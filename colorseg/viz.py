@@ -157,8 +157,10 @@ def slider(frames, *, labels, description, titles=None, alt=None, start=0, width
         raise ValueError(f"`start` must be in 0 to {len(rows) - 1}, got {start}")
 
     widgets = require("ipywidgets")
+    # As wide as the page, or a widget is only as wide as the pictures' pixels.
+    wide = {"width": "100%", "margin": "0"}
     pages = [
-        widgets.HTML(_row_html(row, titles, text, width))
+        widgets.HTML(_row_html(row, titles, text, width), layout=wide)
         for row, text in zip(rows, alt, strict=True)
     ]
     box = _make_stack(widgets, pages, labels, start)
@@ -472,7 +474,7 @@ def _row_html(row, titles, alt, width):
     """Returns pictures side by side, fewer in a line where the page is narrow."""
     names = [""] if titles is None else titles
     figures = "".join(
-        '<figure style="margin:0">'
+        '<figure style="margin:0;min-width:0">'
         + _img_html(image, f"{name}, {alt}" if name else alt)
         + (f"<figcaption>{html.escape(name)}</figcaption>" if name else "")
         + "</figure>"
@@ -482,7 +484,7 @@ def _row_html(row, titles, alt, width):
     return (
         '<div style="display:grid;gap:8px;line-height:1.4;text-align:center;'
         "grid-template-columns:repeat(auto-fit,minmax(min(120px,100%),1fr));"
-        f'width:{widest}px;max-width:100%">{figures}</div>'
+        f'max-width:{widest}px">{figures}</div>'
     )
 
 
