@@ -16,7 +16,7 @@ HEAD = """# Benchmarks
 
 How fast colorseg is, each figure against a peer that ran in turns with it, on the same machine.
 `python -m benchmarks` wrote this page and `results.json`; nothing here was typed. The peers in
-PyTorch need `pip install -e ".[benchmarks,export]"`. Let nothing else run meanwhile.
+PyTorch need `pip install -e ".[benchmarks]"`. Let nothing else run meanwhile.
 
 "Result" is the median over the repetitions, the brackets are the smallest and the largest. Where it
 says "x", it is how many times as fast ours is as the peer. Behind each contestant stands its time
