@@ -230,13 +230,9 @@ def training(settings):
 def runtimes(settings):
     """One network in Keras, ONNX Runtime, LiteRT and PyTorch."""
     import colorseg as cs
-    from colorseg import export, predict
+    from colorseg import predict
 
     torch, peers = _torch_peers()
-    needed = ("tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Missing(f"needs {', '.join(missing)}: pip install 'colorseg[export]'")
     network = cs.load_pretrained()
     side = settings.pick(128, 32)
     written = peers.OurNetwork(network.config.color_stride).eval()
@@ -244,18 +240,7 @@ def runtimes(settings):
     toys = cs.resize(cs.load("toy_pets", "train").take(settings.pick(100, 4)), side)["images"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        exported = {}
-        for runtime, suffix in (("ONNX Runtime", ".onnx"), ("LiteRT", ".tflite")):
-            for precision in ("float32", "int8"):
-                path = Path(folder, precision + suffix)
-                export.export_model(
-                    network,
-                    path,
-                    precision=precision,
-                    photos=toys if precision == "int8" else None,
-                    image_size=side,
-                )
-                exported[f"{runtime}, {precision}"] = export.ExportedMethod(path)
+        exported = _export_all(network, folder, toys)
         for count in (1, settings.pick(32, 2)):
             gray = np.random.default_rng(0).random((count, side, side, 1), dtype="float32")
             three = np.repeat(gray, 3, axis=-1)
@@ -263,7 +248,7 @@ def runtimes(settings):
             runners = {
                 "Keras, compiled": lambda x=three: network.predict_on_batch(x),
                 "PyTorch": _bind(_infer, torch, written, channels_first),
-                **{name: _bind(method.run, gray) for name, method in exported.items()},
+                **{", ".join(what): _bind(method.run, gray) for what, method in exported.items()},
             }
             ours = "Keras, compiled"
             if count == 1:
@@ -292,6 +277,67 @@ def runtimes(settings):
                     )
                 )
     return rows, {}
+
+
+def exported(settings):
+    """How far exported networks are from Keras, and what 8 bits cost on the test split."""
+    import colorseg as cs
+    from colorseg import data, export
+
+    source = "oxford_iiit_pet" if data.pets_are_prepared() else "toy_pets"
+    side, count = settings.pick((128, 100), (32, 4))
+    network = cs.load_pretrained()
+    train = cs.resize(cs.load(source, "train").take(count), side)["images"]
+    test = cs.load(source, "test")
+    test = cs.resize(test.take(count) if settings.tiny else test, side)
+    scored = f"{source}, {len(test['images'])} photographs"
+    keras_scores = cs.evaluate(cs.NetworkMethod(network), test, progress=False)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for (runtime, precision), method in _export_all(network, folder, train).items():
+            file = f"{runtime}, {precision}"
+            if precision == "float32":
+                images = test["images"][:count]
+                largest = max(export.differences(network, method, images).values())
+                name = f"largest difference, {source}, {len(images)} photographs"
+                rows.append(Row(name, file, "Keras", [largest], "", 1e-4, at_least=False))
+            else:
+                scores = cs.evaluate(method, test, progress=False)
+                rows += _losses(scored, file, scores, "Keras", keras_scores)
+    return rows, {}
+
+
+def _export_all(network, folder, photos):
+    """Returns an exported method by (runtime, precision), for photographs of this size."""
+    from colorseg import export
+
+    needed = {package for packages in export.PACKAGES.values() for package in packages}
+    missing = sorted(name for name in needed if importlib.util.find_spec(name) is None)
+    if missing:
+        raise Missing(f"needs {', '.join(missing)}: pip install 'colorseg[export]'")
+    methods = {}
+    for runtime, suffix in (("ONNX Runtime", ".onnx"), ("LiteRT", ".tflite")):
+        for precision in ("float32", "int8"):
+            path = Path(folder, precision + suffix)
+            some = photos if precision == "int8" else None
+            size = photos.shape[1]
+            export.export_model(network, path, precision=precision, photos=some, image_size=size)
+            methods[runtime, precision] = export.ExportedMethod(path)
+    return methods
+
+
+def _losses(what, name, scores, peer, its, *, aims=(None, None)):
+    """Rows of how much worse scores are than a peer's: mIoU, and chroma RMSE in percent."""
+    mine, its = ({k: v["value"] for k, v in each.items()} for each in (scores, its))
+    rows = []
+    if "miou" in mine and "miou" in its:
+        lost = [its["miou"] - mine["miou"]]
+        rows.append(Row(f"mIoU lost, {what}", name, peer, lost, "", aims[0], at_least=False))
+    if "chroma_rmse" in mine and "chroma_rmse" in its:
+        lost = [100 * (mine["chroma_rmse"] / its["chroma_rmse"] - 1)]
+        row = Row(f"chroma RMSE lost, {what}", name, peer, lost, "%", aims[1], at_least=False)
+        rows.append(row)
+    return rows
 
 
 def decoders(settings):
@@ -327,7 +373,7 @@ def decoders(settings):
 def _decoder_records():
     """Rows of what the light decoder loses, if runs are on record that differ in nothing else."""
     runs = []
-    for path in sorted(RESULTS.glob("*/config.json")):
+    for path in sorted(RESULTS.rglob("config.json")):
         metrics = path.with_name("metrics.json")
         if metrics.exists():
             runs.append((path.parent.name, json.loads(path.read_text()), metrics))
@@ -342,14 +388,8 @@ def _decoder_records():
         if not wanted or recipe(a) != recipe(b):
             continue
         mine, its = (json.loads(path.read_text()) for path in (ours, theirs))
-        mine, its = ({k: v["value"] for k, v in scores.items()} for scores in (mine, its))
         peer = f"{other} (decoder {b['decoder']})"
-        if "miou" in mine and "miou" in its:
-            lost = [its["miou"] - mine["miou"]]
-            rows.append(Row("mIoU lost", light, peer, lost, "", 0.01, at_least=False))
-        if "chroma_rmse" in mine and "chroma_rmse" in its:
-            lost = [100 * (mine["chroma_rmse"] / its["chroma_rmse"] - 1)]
-            rows.append(Row("chroma RMSE lost", light, peer, lost, "%", 2, at_least=False))
+        rows += _losses("test split", light, mine, peer, its, aims=(0.01, 2))
     return rows
 
 
@@ -481,6 +521,7 @@ GROUPS = {
         large,
         training,
         runtimes,
+        exported,
         decoders,
         memory_of_colorize,
         memory_of_training,

@@ -23,6 +23,10 @@ BASELINE_NAMES = (
     *("all_foreground", "mean_mask", "threshold", "texton_forest", "grabcut"),
 )
 EXPORT_SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+NETWORK_HELP = (
+    "a run folder, or a network that comes with colorseg: multitask (pretrained is another name "
+    "for it) or zhang"
+)
 N_PHOTOS = 100  # that an exported network is compared on, and that ranges are measured on
 AGREEMENT = 1e-4  # of Keras and another runtime, in 32 bits
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -225,7 +229,7 @@ def _add_export(commands):
     command.add_argument(
         "network",
         metavar="RUN_DIR",
-        help="a run folder, or pretrained: the weights that come with colorseg",
+        help=NETWORK_HELP,
     )
     command.add_argument(
         "--format",
@@ -268,7 +272,7 @@ def _add_files(command):
         "--weights",
         default="pretrained",
         metavar="RUN_DIR",
-        help="a run folder, or pretrained: the weights that come with colorseg (%(default)s)",
+        help=f"{NETWORK_HELP} (%(default)s)",
     )
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     command.add_argument(
@@ -486,7 +490,10 @@ def _print_loss(network, method, arrays, source, limit):
 def _load_weights(name):
     from colorseg import model
 
-    return model.load_pretrained() if name == "pretrained" else model.load_run(name)
+    if name == "pretrained":
+        return model.load_pretrained()
+    is_shipped = name in model.find_pretrained() and not os.path.isdir(name)
+    return model.load_pretrained(name) if is_shipped else model.load_run(name)
 
 
 def _parse_changes(settings):

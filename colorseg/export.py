@@ -31,7 +31,7 @@ from keras import ops
 import colorseg
 from colorseg import color, data
 from colorseg.files import replacing
-from colorseg.model import STRIDE, _check_size
+from colorseg.model import STRIDE, _check_size, _enlarge
 from colorseg.photo import make_folder
 from colorseg.predict import DEFAULT_SIZE
 from colorseg.registry import look_up
@@ -207,26 +207,6 @@ def differences(network, method, photos):
     return largest
 
 
-class _Enlarge(keras.layers.Layer):
-    """`UpSampling2D(interpolation="bilinear")` that can be traced for photographs of any size."""
-
-    def __init__(self, factor, **options):
-        super().__init__(**options)
-        self.factor = factor
-
-    def call(self, x):
-        return _enlarge(x, self.factor)
-
-    def compute_output_shape(self, shape):
-        batch, *sides, channels = shape
-        return (batch, *(side and side * self.factor for side in sides), channels)
-
-
-def _enlarge(x, factor):
-    height, width = tf.unstack(tf.shape(x)[1:3])
-    return tf.image.resize(x, [height * factor, width * factor])
-
-
 class _Outputs(keras.layers.Layer):
     """From what the heads predict to what it means."""
 
@@ -255,15 +235,8 @@ class _Outputs(keras.layers.Layer):
 
 def _readable(network, size, *, batch):
     """Returns the network from luma `[B, h, w, 1]` to the outputs of the table above."""
-
-    def replace(layer):
-        # All others, with their weights, are shared with the network.
-        is_bilinear = isinstance(layer, keras.layers.UpSampling2D)
-        return _Enlarge(layer.size[0], name=layer.name) if is_bilinear else layer
-
     gray = keras.Input((*size, 1), batch_size=batch, name="gray")
-    body = keras.models.clone_model(network, clone_function=replace)
-    outputs = body(ops.repeat(gray, 3, axis=-1), training=False)
+    outputs = network(ops.repeat(gray, 3, axis=-1), training=False)
     return keras.Model(gray, _Outputs(network)(gray, outputs), name="colorseg")
 
 

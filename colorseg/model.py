@@ -239,13 +239,17 @@ def load_pretrained(name="multitask"):
         ValueError: if the name is unknown (the message lists the known ones), or the weights are
             not those that were published.
     """
-    shipped = {path.parent.name: path.parent for path in PRETRAINED.glob("*/config.json")}
-    folder = look_up(shipped, name, kind="pretrained network")
+    folder = look_up(find_pretrained(), name, kind="pretrained network")
     environment = json.loads((folder / "environment.json").read_text())
     for file, checksum in environment["published_sha256"].items():
         if not (folder / file).is_file() or files.sha256(folder / file) != checksum:
             raise ValueError(f"{folder / file} is damaged; install colorseg again")
     return load_run(folder)
+
+
+def find_pretrained():
+    """Returns the folders of the networks that come with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(PRETRAINED.glob("*/config.json"))}
 
 
 def load_weights(model, path):
@@ -293,6 +297,22 @@ def _paper_decoder(pyramid):
     return pixels
 
 
+class _Enlarge(layers.UpSampling2D):
+    """Bilinear; its base class cannot be traced for photographs of any size."""
+
+    def __init__(self, **options):
+        super().__init__(**{"interpolation": "bilinear", **options})
+
+    def call(self, x):
+        return _enlarge(x, self.size) if None in x.shape[1:3] else super().call(x)
+
+
+def _enlarge(x, factor):
+    import tensorflow as tf  # noqa: PLC0415 - the only backend that traces without a size
+
+    return tf.image.resize(x, tf.shape(x)[1:3] * factor)
+
+
 def _convolution_decoder(pyramid, *, convolution=layers.Conv2D):
     """Ours: upsample, join a narrowed skip, convolve; heads with a nonlinearity of their own."""
 
@@ -304,7 +324,7 @@ def _convolution_decoder(pyramid, *, convolution=layers.Conv2D):
     x = pyramid[-1]
     by_stride = {}
     for level, filters in zip((4, 3, 2, 1), (192, 96, 64, 48), strict=True):
-        x = layers.UpSampling2D(interpolation="bilinear", name=f"p{level}_up")(x)
+        x = _Enlarge(name=f"p{level}_up")(x)
         skip = block(pyramid[level - 1], layers.Conv2D, filters // 2, 1, f"p{level}_skip")
         x = layers.Concatenate(name=f"p{level}_join")([x, skip])
         x = by_stride[2**level] = block(x, convolution, filters, 3, f"p{level}_mix")

@@ -103,9 +103,7 @@ PRESETS = {
     "three_task": Config(tasks={"color": 1.0, "mask": 0.1, "breed": 0.02}, color_stride=2),
     # What others did, on our network; the book's chapter on them tells the differences.
     "zhang": Config(tasks={"color": 1.0}, encoding="quantized_ab", color_stride=4),
-    "pix2pix": Config(
-        tasks={"color": 1.0}, encoding="chroma_l1", color_stride=2, adversarial=0.01
-    ),
+    "pix2pix": Config(tasks={"color": 1.0}, encoding="chroma_l1", color_stride=2, adversarial=0.01),
     "iizuka": Config(tasks={"color": 1.0, "breed": 0.02}, decoder="fusion", color_stride=2),
     "unet_scratch": Config(tasks={"mask": 1.0}, encoder_weights="none", freeze="nothing"),
 }

@@ -113,6 +113,29 @@ def train(config, out, *, devices=1, hosts=(), host_id=None, progress=True):
     return metrics
 
 
+def keep_record(run_dir, folder):
+    """Copies the small files of a finished run: what `report` reads, no weights.
+
+    Paths of the machine stay behind: of the encoder's weights, the file's name is kept.
+
+    Args:
+        run_dir: folder of a finished run.
+        folder: where to; `book/results/<preset>-seed<N>` is where the book looks.
+
+    Raises:
+        ValueError: if the run is not finished.
+    """
+    run_dir, folder = Path(run_dir), Path(folder)
+    if not (run_dir / "metrics.json").exists():
+        raise ValueError(f"{run_dir} is not the folder of a finished run; train it to its end")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.loads((run_dir / "config.json").read_text())
+    config["encoder_weights"] = Path(config["encoder_weights"]).name
+    files.write_json(folder / "config.json", config)
+    for name in ("history.csv", "environment.json", "metrics.json"):
+        files.write_text(folder / name, (run_dir / name).read_text())
+
+
 def publish(run_dir, folder):
     """Copies what a finished run is evaluated with, its weights as float16, and writes its card.
 
@@ -124,21 +147,17 @@ def publish(run_dir, folder):
         ValueError: if the run is not finished.
     """
     run_dir, folder = Path(run_dir), Path(folder)
-    if not (run_dir / "metrics.json").exists():
-        raise ValueError(f"{run_dir} is not the folder of a finished run; train it to its end")
-    folder.mkdir(parents=True, exist_ok=True)
-    config = json.loads((run_dir / "config.json").read_text())
+    keep_record(run_dir, folder)
+    config = json.loads((folder / "config.json").read_text())
     weights = f"{config['select']}.weights.h5"
     network = load_run(run_dir)
     with files.replacing(folder / weights) as temporary:
         network.save_weights(temporary)
         _halve(temporary)
-    for name in ("config.json", "history.csv", "metrics.json"):
-        files.write_text(folder / name, (run_dir / name).read_text())
-    environment = json.loads((run_dir / "environment.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text())
     environment["published_sha256"] = {weights: files.sha256(folder / weights)}
     files.write_json(folder / "environment.json", environment)
-    metrics = json.loads((run_dir / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
     files.write_text(folder / "README.md", _card(config, environment, metrics))
 
 
@@ -160,6 +179,14 @@ def _halve(path):
     os.replace(halved, path)
 
 
+MEAN = """ A mean over
+  possible colors is less colorful than any of them. Colors are guesses, no evidence of what was
+  there."""
+LIMITS = {
+    "quantized_ab": """ Of the
+  possible colors it prefers the rare ones: livelier, and farther from the truth in squared error.
+  Colors are guesses, no evidence of what was there."""
+}
 CARD = """# {preset}
 
 The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{name}")` loads it.
@@ -171,9 +198,7 @@ The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{n
 - **Recipe.** `config.json`; {epochs} epochs, seed {seed}, {minutes:.0f} minutes on {devices}.
 - **Encoder.** {encoder}, starting from `{encoder_weights}` (sha256 `{encoder_sha256}`).
 - **Weights.** float16, published under colorseg's license, MIT.
-- **Limits.** It has seen cats and dogs, little else: other photographs come out brownish. A mean
-  over possible colors is less colorful than any of them. Colors are guesses, no evidence of what
-  was there.
+- **Limits.** It has seen cats and dogs, little else: expect less of other photographs.{limits}
 
 ## The test split
 
@@ -185,6 +210,7 @@ The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{n
 
 def _card(config, environment, metrics):
     return CARD.format(
+        limits=LIMITS.get(config["encoding"], MEAN) if "color" in config["tasks"] else "",
         preset=config["preset"],
         name=config["preset"],
         size=config["image_size"],

@@ -425,6 +425,14 @@ def test_a_bad_file_among_many_is_skipped(command, run_dir, folder, tmp_path, ca
     assert len(list((tmp_path / "out").iterdir())) == 11
 
 
+def test_a_network_that_ships_goes_by_its_name(run_dir, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "PRETRAINED", tmp_path / "weights")
+    training.publish(run_dir, tmp_path / "weights" / "mine")
+    photo = folder / "images" / "3.png"
+    for weights in ("mine", run_dir):
+        assert run("colorize", photo, "--weights", weights, "--out", tmp_path / "out") == 0
+
+
 def missing_run(run_dir, tmp_path):
     return tmp_path / "missing", "is not a run folder: it has no config.json"
 

@@ -61,10 +61,9 @@ class Observed:
         self.input_shape = model.input_shape
         self.seen = []
 
-    def __call__(self, gray, *, training):
-        assert training is False
+    def predict_on_batch(self, gray):
         self.seen.append(gray)
-        return self.model(gray, training=training)
+        return self.model(gray, training=False)
 
 
 def luma(image):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
-from colorseg import data, model, presets, training
+from colorseg import data, model, presets, report, training
 from colorseg.photo import write_image
 
 
@@ -233,6 +233,9 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
         np.testing.assert_allclose(found[name], expected[name], atol=2e-2)
     card = (model.PRETRAINED / "mine" / "README.md").read_text()
     assert "| multitask |" in card
+    assert "is less colorful than any of them" in card
+    shipped = json.loads((model.PRETRAINED / "mine" / "config.json").read_text())
+    assert shipped["encoder_weights"] == "none"
     weights = model.PRETRAINED / "mine" / "last.weights.h5"
     with h5py.File(weights) as file:
         kinds = set()
@@ -245,6 +248,19 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
         model.load_pretrained("other")
     with pytest.raises(ValueError, match="is not the folder of a finished run"):
         training.publish(tmp_path, tmp_path / "out")
+
+
+def test_a_kept_record_has_no_weights_and_no_paths_of_the_machine(config, tmp_path):
+    run, kept = tmp_path / "run", tmp_path / "results" / "multitask-seed0"
+    training.train(config, run, progress=False)
+    path = run / "config.json"
+    path.write_text(path.read_text().replace('"none"', '"/home/somebody/encoder.weights.h5"'))
+    training.keep_record(run, kept)
+    files = {file.name for file in kept.iterdir()}
+    assert files == {"config.json", "history.csv", "environment.json", "metrics.json"}
+    kept_config = json.loads((kept / "config.json").read_text())
+    assert kept_config["encoder_weights"] == "encoder.weights.h5"
+    assert report.read_results(kept.parent)[0].name == "multitask"
 
 
 @pytest.mark.parametrize(
