@@ -35,19 +35,25 @@ def main(arguments=None):
         help=f"some groups; writes nothing unless --out is given: {', '.join(GROUPS)}",
     )
     parser.add_argument("--repetitions", type=int, default=Settings.repetitions)
-    parser.add_argument("--tiny", action="store_true", help="try the code; figures mean nothing")
-    parser.add_argument("--out", type=Path, help="folder for what is written (benchmarks/)")
+    parser.add_argument(
+        "--tiny",
+        action="store_true",
+        help="try the code; figures mean nothing, and go nowhere but to --out",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for README.md and results.json (benchmarks/)"
+    )
     parser.add_argument("--run", choices=GROUPS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.run:
         outcome = run(options.run, Settings(options.repetitions, options.tiny))
         print("\n" + json.dumps(outcome))
         return 0
-    machine = describe_machine()
+    machine, commit = describe_machine(), _commit()
     outcomes = {name: _run_apart(name, options) for name in options.only or GROUPS}
     results = {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "git_commit": _commit(),
+        "git_commit": commit,
         "tiny": options.tiny,
         "repetitions": options.repetitions,
         "machine": machine,
@@ -56,7 +62,7 @@ def main(arguments=None):
     }
     text = to_markdown(results)
     print(text)
-    out = options.out or (None if options.only else HERE)
+    out = options.out or (None if options.only or options.tiny else HERE)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -109,7 +115,12 @@ def _run_apart(name, options):
     process = subprocess.run(
         command,
         cwd=HERE.parent,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"},
+        env={
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "KERAS_BACKEND": "tensorflow",
+            "CUDA_VISIBLE_DEVICES": "",  # these are figures of the CPU
+        },
         capture_output=True,
         text=True,
         check=False,

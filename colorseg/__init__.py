@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "diagram": ["plot_model"],
         "encodings": ["YUV", "Chroma", "QuantizedAB"],
-        "evaluate": ["NetworkMethod", "evaluate", "to_markdown"],
+        "evaluation": ["NetworkMethod", "evaluate", "to_markdown"],
         "export": ["ExportedMethod", "export_model"],
         "losses": ["EncodedLoss"],
         "metrics": ["METRICS"],

@@ -143,11 +143,12 @@ def _add_evaluate(commands):
         commands,
         "evaluate",
         _evaluate,
-        "Scores a run or a baseline on a split, with 95 % bootstrap intervals over the images.",
+        "Scores a network or a baseline on a split, with 95 % bootstrap intervals over the images.",
     )
     command.add_argument(
         "method",
-        help=f"a run folder, a file that export wrote, or a baseline: {', '.join(BASELINE_NAMES)}",
+        help=f"{NETWORK_HELP}; or a file that export wrote; or a baseline: "
+        f"{', '.join(BASELINE_NAMES)}",
     )
     command.add_argument("--data", help=DATA_HELP + " (the run's, else oxford_iiit_pet)")
     command.add_argument(
@@ -343,24 +344,27 @@ def _evaluate(options):
 
 def _load_method(options):
     """Returns the method that `colorseg evaluate` names, and what its record says of it."""
-    from colorseg import records
+    from colorseg import machine
     from colorseg.baselines import BASELINES
-    from colorseg.evaluate import NetworkMethod
-    from colorseg.model import load_run
+    from colorseg.evaluation import NetworkMethod
+    from colorseg.model import find_pretrained
 
     named = {name: getattr(options, name) for name in ("encoder_weights", "hints")}
     given = {name: value for name, value in named.items() if value is not None}
     name = os.path.basename(os.path.normpath(options.method))
-    if os.path.isdir(options.method):
-        _check_accepted(given, (), "a run")
-        model = load_run(options.method)
+    is_network = os.path.isdir(options.method)
+    is_network |= options.method in ("pretrained", *find_pretrained())
+    if is_network and options.method not in BASELINES:
+        _check_accepted(given, (), "a network")
+        model = _load_weights(options.method)
         about = {"data": options.data or model.config.data, "image_size": model.config.image_size}
-        return NetworkMethod(model), {"method": name, "settings": {}, **about}
+        return NetworkMethod(model), {"method": name, "kind": "network", "settings": {}, **about}
     if options.method.lower().endswith(tuple(EXPORT_SUFFIXES.values())):
         return _load_exported(options, given)
     if options.method not in BASELINES:
         raise ValueError(
-            f"{options.method!r} is neither a run folder nor a baseline; known baselines: "
+            f"{options.method!r} is neither a network nor a baseline; known networks: "
+            f"{', '.join(find_pretrained())} and any run folder; known baselines: "
             f"{', '.join(BASELINES)}"
         )
     build = BASELINES[options.method]
@@ -371,7 +375,7 @@ def _load_method(options):
     settings = arguments.arguments
     about = {"method": name, "settings": settings}
     if "encoder_weights" in settings:
-        about["encoder_weights"] = records.describe_weights(settings.pop("encoder_weights"))
+        about["encoder_weights"] = machine.describe_weights(settings.pop("encoder_weights"))
     about |= {"data": options.data or "oxford_iiit_pet", "image_size": 128}
     return build(**given), about
 
@@ -382,8 +386,9 @@ def _load_exported(options, given):
     _check_accepted(given, (), "an exported network")
     method = ExportedMethod(options.method)
     about = {"data": options.data or method.metadata["data"] or "oxford_iiit_pet"}
-    about["image_size"] = method.metadata["image_size"] or 128
-    return method, {"method": os.path.basename(options.method), "settings": {}, **about}
+    about["image_size"] = method.image_size
+    about |= {"method": os.path.basename(options.method), "kind": "network", "settings": {}}
+    return method, about
 
 
 def _check_accepted(given, accepted, who):
@@ -436,17 +441,20 @@ def _export(options):
         raise ValueError(
             f"--format {options.format} writes {suffix} files, got --out {options.out}"
         )
+    precision = options.precision
+    if options.limit and precision != "int8":
+        raise ValueError("--limit says how many photographs --int8 is scored on; give both or none")
     network = _load_weights(options.network)
     source = options.data or network.config.data
     if not options.data and source == "oxford_iiit_pet" and not data.pets_are_prepared():
         source = "toy_pets"
+        print("colorseg: no pets are prepared, taking drawings, toy_pets", file=sys.stderr)
     size = options.size or network.image_size
 
     def read(split, count):
         examples = data.load(source, split)
         return data.resize(examples.take(count) if count else examples, size)
 
-    precision = options.precision
     photos = read("train", N_PHOTOS)["images"] if precision == "int8" else None
     export.export_model(
         network, options.out, precision=precision, photos=photos, image_size=options.size
@@ -470,7 +478,7 @@ def _export(options):
 def _print_loss(network, method, arrays, source, limit):
     """Prints what computing in 8 bits costs."""
     from colorseg import records
-    from colorseg.evaluate import NetworkMethod
+    from colorseg.evaluation import NetworkMethod
 
     rows = {}
     for name, each in {"Keras": NetworkMethod(network), "int8": method}.items():
@@ -511,11 +519,14 @@ def _parse_changes(settings):
             weights[option.removeprefix("tasks.")] = value
         else:
             changes[option] = value
-    return {**changes, "tasks": weights} if weights else changes
+    tasks = changes.get("tasks", {})
+    if weights and isinstance(tasks, dict):
+        changes["tasks"] = {**tasks, **weights}
+    return changes
 
 
 def _print_rows(rows):
-    from colorseg.evaluate import to_markdown
+    from colorseg.evaluation import to_markdown
 
     print(to_markdown(rows))
 

@@ -17,6 +17,7 @@ is the mean of the devices' means, which differs a little where they have not eq
 
 import atexit
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -147,6 +148,12 @@ class Team:
         yield path if path.exists() else None
 
 
+@functools.cache
+def _mirror(devices):
+    # One for all networks of a process: two strategies give the same number to different sums.
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
 class _Mirrored(Team):
     """Devices of this machine, on TensorFlow."""
 
@@ -154,7 +161,7 @@ class _Mirrored(Team):
         found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         _check_count(devices, [device.name for device in found])
         self.devices = devices
-        self._strategy = tf.distribute.MirroredStrategy([d.name for d in found[:devices]])
+        self._strategy = _mirror(tuple(device.name for device in found[:devices]))
 
     def scope(self):
         return self._strategy.scope()

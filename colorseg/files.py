@@ -37,6 +37,17 @@ def remove_temporaries(folder, process):
             temporary.unlink()
 
 
+def remove_leftovers(paths):
+    """Removes what killed processes left of `replacing` any of these paths."""
+    paths = {Path(path) for path in paths}
+    for folder in {path.parent for path in paths}:
+        for temporary in folder.glob(".*-*"):
+            process, _, name = temporary.name[1:].partition("-")
+            if process.isdigit() and folder / name in paths:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+
+
 def write_text(path, text):
     """Writes a text file, whole or not at all."""
     with replacing(path) as temporary:

@@ -116,7 +116,8 @@ class ArgmaxAccuracy(_OfEncodedColor, keras.metrics.CategoricalAccuracy):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch: photographs `[B, H, W, 3]` and outputs `[B, H, W, channels]`."""
-        return super().update_state(self.encoding.encode(y_true), y_pred, sample_weight)
+        target = self.encoding.target(y_true, y_pred)
+        return super().update_state(target, y_pred, sample_weight)
 
 
 @keras.saving.register_keras_serializable("colorseg")

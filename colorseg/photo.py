@@ -150,9 +150,13 @@ def _noted(note, *, is_jpeg):
 def read_note(path):
     """Returns the comment of an image that `write_image` wrote; None without one, or a file."""
     try:
-        with Image.open(path, formats=["PNG", "JPEG"]) as image:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path, formats=["PNG", "JPEG"]) as image,
+        ):
             note = image.info.get("Comment", image.info.get("comment"))
-    except (OSError, ValueError):  # no file, no image, or a damaged one
+    # No file, no image, a damaged one, or one that is larger than Pillow opens.
+    except (OSError, ValueError, Image.DecompressionBombError):
         return None
     return note.decode("ascii", "replace") if isinstance(note, bytes) else note
 

@@ -397,6 +397,7 @@ def _for_each_file(work, paths, out, ending, *, jobs, progress, on_error):
     recipe = work.recipe(jobs) if jobs > 1 else None
     plan = _plan(paths, Path(out), ending)
     make_folder(out)
+    files.remove_leftovers(output for _, output in plan)
     if jobs > 1:
         tidy = functools.partial(files.remove_temporaries, out)
         results = workers.share_out(_start_worker, recipe, plan, jobs=jobs, tidy=tidy)

@@ -84,6 +84,7 @@ class Config:
             raise ValueError(f"tasks must be weights above 0 by task, got {self.tasks!r}")
 
 
+DERIVED = ("n_breeds", "prior")  # what training fills in, from its data
 # As published; the book tells what the text leaves open.
 _PAPER = {
     "encoding": "yuv",
@@ -122,7 +123,7 @@ def preset(name, **changes):
     """
     config = look_up(PRESETS, name, kind="preset")
     options = {field.name: None for field in dataclasses.fields(Config)}
-    for derived in ("preset", "n_breeds", "prior"):
+    for derived in ("preset", *DERIVED):
         del options[derived]
     for option in changes:
         look_up(options, option, kind="option")

@@ -55,13 +55,13 @@ def profile():
         ValueError: if the variable names an unknown profile; the message lists the known ones.
     """
     from colorseg.data import pets_are_prepared  # noqa: PLC0415 - imports TensorFlow
-    from colorseg.training import devices  # noqa: PLC0415
+    from colorseg.machine import devices  # noqa: PLC0415
 
     found = ", ".join(devices())
     on_gpu = found != "cpu"
     on_colab = "COLAB_RELEASE_TAG" in os.environ
     best = "full" if on_gpu and (on_colab or pets_are_prepared()) else "quick"
-    name = os.environ.get("COLORSEG_PROFILE", best)
+    name = os.environ.get("COLORSEG_PROFILE") or best
     chosen = look_up(PROFILES, name, kind="profile")
     weights = os.environ.get("COLORSEG_ENCODER_WEIGHTS") or chosen.encoder_weights
     return dataclasses.replace(chosen, device=found, encoder_weights=weights)

@@ -18,18 +18,13 @@ Such a folder holds `metrics.json`, what `evaluate` returned, and `environment.j
 |                                            | which what else the machine did does not inflate    |
 """
 
-import datetime
-import os
-import platform
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from colorseg import files
-from colorseg.evaluate import Stopwatch, evaluate
+from colorseg import files, machine
+from colorseg.evaluation import Stopwatch, evaluate
 from colorseg.photo import make_folder
-from colorseg.training import _git_commit, _versions, devices
 
 PACKAGES = (
     "keras",
@@ -61,7 +56,7 @@ def score(method, arrays, *, train=None, limit=None, progress=False):
     Raises:
         ValueError: if `limit` is less than 1, or as `evaluate`.
     """
-    commit = _git_commit()  # before others may have moved on
+    commit = machine.git_commit()  # before others may have moved on
     chosen = _choose(arrays, limit)
     n, total = len(chosen["images"]), len(arrays["images"])
     fit_seconds = None
@@ -95,7 +90,9 @@ def write(folder, metrics, environment):
     """
     check_folder(folder)
     make_folder(folder)
-    files.write_json(Path(folder) / "environment.json", {**_describe_machine(), **environment})
+    files.write_json(
+        Path(folder) / "environment.json", {**machine.describe(PACKAGES), **environment}
+    )
     files.write_json(Path(folder) / "metrics.json", metrics)
 
 
@@ -103,13 +100,6 @@ def check_folder(folder):
     """Raises a ValueError if a folder is a run's, whose record is its own."""
     if (Path(folder) / "config.json").exists():
         raise ValueError(f"{folder} is the folder of a run; choose another --out")
-
-
-def describe_weights(weights):
-    """Returns name and checksum of encoder weights given as `"imagenet"`, `"none"` or a path."""
-    if not os.path.isfile(weights):
-        return {"name": weights}
-    return {"name": Path(weights).name, "sha256": files.sha256(weights)}
 
 
 def _choose(arrays, count):
@@ -120,14 +110,3 @@ def _choose(arrays, count):
         raise ValueError(f"`limit` must be at least 1 photograph, got {count}")
     chosen = np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:count])
     return {name: rows[chosen] for name, rows in arrays.items()}
-
-
-def _describe_machine():
-    return {
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **_versions(PACKAGES)},
-        "platform": platform.platform(),
-        "backend": keras.backend.backend(),
-        "devices": devices(),
-        "cpu_count": os.cpu_count(),
-    }

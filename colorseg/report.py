@@ -1,9 +1,10 @@
 """Tables computed from run folders: what the paper printed, repeated, under stated definitions.
 
 A results folder holds one folder a run, named `<preset>-seed<N>`, or a method's name for what is
-not trained. Each has at least `metrics.json`; runs have `config.json`, `history.csv` and
-`environment.json`, too. Runs whose folders differ in the seed only are rows of one network. Its
-folder `ablations` holds short runs by which recipes were chosen, on the validation split.
+not trained. Each has at least `metrics.json`, and mostly `environment.json`; runs have
+`config.json` and `history.csv`, too. Runs whose folders differ in the seed only are rows of one
+network. Its folder `ablations` holds short runs by which recipes were chosen, on the validation
+split.
 """
 
 import dataclasses
@@ -15,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from colorseg import files
-from colorseg.evaluate import to_markdown
+from colorseg.evaluation import to_markdown
 from colorseg.metrics import METRICS
-from colorseg.presets import Config
+from colorseg.presets import DERIVED, Config
 from colorseg.training import read_history
 
 COLOR_COLUMNS = (
@@ -64,7 +65,7 @@ class Result:
         metrics: of the test split, as `evaluate` returns them.
         config: of `config.json`; empty for what is not trained.
         history: rows of `history.csv`; empty likewise.
-        environment: of `environment.json`; empty likewise.
+        environment: of `environment.json`; empty if there is none.
     """
 
     name: str
@@ -309,6 +310,7 @@ def compare_recipes(results):
     Raises:
         ValueError: if there is no base.
     """
+    results = [result for result in results if result.history]
     base = next((result for result in results if result.name == BASE), None)
     if base is None:
         raise ValueError(f"the ablations have no folder {BASE}-seed<N>, which they are compared to")
@@ -332,7 +334,7 @@ def compare_recipes(results):
 def _changes(config, base):
     """Returns the options by which a configuration departs from another, in words."""
     here, there = map(_complete, (config, base))
-    free = ("tasks", "preset", "prior", "n_breeds")
+    free = ("tasks", "preset", *DERIVED)
     changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
     tasks = {
         f"tasks.{task}": weight
@@ -656,6 +658,8 @@ def _with_task_name(row, tasks):
 def _why_apart(environment):
     """Returns what was other than usual when a method was scored, in words; "" if nothing."""
     reasons = []
+    if (split := environment.get("split", "test")) != "test":
+        reasons.append(f"scored on the split {split}")
     if hints := environment.get("hints"):
         pixels = "pixel" if hints == 1 else "pixels"
         reasons.append(f"given the color of {hints} {pixels} of each photograph")
@@ -669,7 +673,8 @@ def _check_recipe(group):
     """Raises a ValueError if runs of one name differ in more than the seed."""
     recipes = [_complete(result.config) for result in group]
     for recipe in recipes[1:]:
-        differing = [k for k in recipe if k != "seed" and recipe[k] != recipes[0].get(k)]
+        free = ("seed", *DERIVED)
+        differing = [k for k in recipe if k not in free and recipe[k] != recipes[0].get(k)]
         if differing:
             raise ValueError(
                 f"the runs {group[0].name}-seed... differ in {', '.join(differing)}, not in the "
@@ -693,9 +698,10 @@ def _characterize(group):
     environments = [result.environment for result in group]
     milliseconds = [1000 * t for t in map(_seconds_per_image, environments) if t is not None]
     is_trained = bool(group[0].config)
+    is_network = is_trained or environments[0].get("kind") == "network"
     is_trivial = environments[0].get("method", group[0].name) in TRIVIAL
     return {
-        "kind": "network" if is_trained else "trivial" if is_trivial else "classic",
+        "kind": "network" if is_network else "trivial" if is_trivial else "classic",
         "epochs": [environment["epochs"] for environment in environments] if is_trained else [],
         "hints": environments[0].get("hints", 0),
         "ms": statistics.mean(milliseconds) if milliseconds else None,

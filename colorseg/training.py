@@ -13,17 +13,13 @@ A run folder holds
 import contextlib
 import csv
 import dataclasses
-import datetime
 import io
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
 import time
 import zlib
-from importlib import metadata
 from pathlib import Path
 
 import h5py
@@ -31,12 +27,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from colorseg import data, distribution, files
+from colorseg import data, distribution, files, machine
 from colorseg.adversarial import AdversarialModel
 from colorseg.encodings import QuantizedAB
-from colorseg.evaluate import NetworkMethod, Stopwatch, evaluate, to_markdown
+from colorseg.evaluation import NetworkMethod, Stopwatch, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
 from colorseg.photo import make_folder
+from colorseg.presets import DERIVED
 from colorseg.registry import look_up
 from colorseg.tasks import compile_args
 
@@ -75,7 +72,7 @@ def train(config, out, *, devices=1, hosts=(), host_id=None, progress=True):
         if (out / "metrics.json").exists():
             return json.loads((out / "metrics.json").read_text())
 
-    commit = _git_commit()
+    commit = machine.git_commit()
     team = distribution.assemble(devices=devices, hosts=hosts, host_id=host_id)
     progress = progress and team.host == 0
     train_set, validation_set = (
@@ -113,26 +110,29 @@ def train(config, out, *, devices=1, hosts=(), host_id=None, progress=True):
     return metrics
 
 
-def keep_record(run_dir, folder):
+def keep_record(run_dir, folder, **environment):
     """Copies the small files of a finished run: what `report` reads, no weights.
 
-    Paths of the machine stay behind: of the encoder's weights, the file's name is kept.
+    Paths of the machine stay behind: of the encoder's weights and of the data, the name is kept.
 
     Args:
         run_dir: folder of a finished run.
         folder: where to; `book/results/<preset>-seed<N>` is where the book looks.
+        **environment: what else `environment.json` is to tell.
 
     Raises:
         ValueError: if the run is not finished.
     """
     run_dir, folder = Path(run_dir), Path(folder)
-    if not (run_dir / "metrics.json").exists():
-        raise ValueError(f"{run_dir} is not the folder of a finished run; train it to its end")
+    _check_finished(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((run_dir / "config.json").read_text())
-    config["encoder_weights"] = Path(config["encoder_weights"]).name
+    for option in ("encoder_weights", "data"):
+        config[option] = Path(config[option]).name
+    environment = {**json.loads((run_dir / "environment.json").read_text()), **environment}
     files.write_json(folder / "config.json", config)
-    for name in ("history.csv", "environment.json", "metrics.json"):
+    files.write_json(folder / "environment.json", environment)
+    for name in ("history.csv", "metrics.json"):
         files.write_text(folder / name, (run_dir / name).read_text())
 
 
@@ -147,18 +147,24 @@ def publish(run_dir, folder):
         ValueError: if the run is not finished.
     """
     run_dir, folder = Path(run_dir), Path(folder)
-    keep_record(run_dir, folder)
-    config = json.loads((folder / "config.json").read_text())
-    weights = f"{config['select']}.weights.h5"
+    _check_finished(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     network = load_run(run_dir)
+    weights = f"{network.config.select}.weights.h5"
     with files.replacing(folder / weights) as temporary:
         network.save_weights(temporary)
         _halve(temporary)
-    environment = json.loads((folder / "environment.json").read_text())
-    environment["published_sha256"] = {weights: files.sha256(folder / weights)}
-    files.write_json(folder / "environment.json", environment)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    keep_record(run_dir, folder, published_sha256={weights: files.sha256(folder / weights)})
+    config, environment, metrics = (
+        json.loads((folder / f"{name}.json").read_text())
+        for name in ("config", "environment", "metrics")
+    )
     files.write_text(folder / "README.md", _card(config, environment, metrics))
+
+
+def _check_finished(run_dir):
+    if not (run_dir / "metrics.json").exists():
+        raise ValueError(f"{run_dir} is not the folder of a finished run; train it to its end")
 
 
 def _halve(path):
@@ -241,14 +247,15 @@ def read_history(out):
 def _check_folder(out, config):
     path = out / "config.json"
     if not path.exists():
+        if (out / "metrics.json").exists():
+            raise ValueError(f"{out} holds the record of another method; choose another --out")
         return
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); choose another --out") from error
     asked = json.loads(json.dumps(dataclasses.asdict(config)))
-    derived = {"n_breeds", "prior"}
-    differing = [key for key in asked if key not in derived and asked[key] != found.get(key)]
+    differing = [key for key in asked if key not in DERIVED and asked[key] != found.get(key)]
     if differing:
         changes = ", ".join(
             f"{key}: {found.get(key)!r} there, {asked[key]!r} asked" for key in differing
@@ -426,52 +433,13 @@ def _precision(policy):
 
 def _environment(config, out, sets, commit):
     history = read_history(out)
-    packages = ("keras", "numpy", "tensorflow", "tensorflow-datasets", "jax")
-    weights = config.encoder_weights
-    is_file = os.path.isfile(weights)
     return {
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **_versions(packages)},
-        "platform": platform.platform(),
-        "backend": keras.backend.backend(),
-        "devices": devices(),
-        "cpu_count": os.cpu_count(),
+        **machine.describe(("keras", "numpy", "tensorflow", "tensorflow-datasets", "jax")),
         "git_commit": commit,
-        "encoder_weights": {"name": Path(weights).name, "sha256": files.sha256(weights)}
-        if is_file
-        else {"name": weights},
+        "encoder_weights": machine.describe_weights(config.encoder_weights),
         "weights_sha256": files.sha256(out / f"{config.select}.weights.h5"),
         "examples": {split: len(arrays["images"]) for split, arrays in sets.items()},
         "epochs": len(history),
         "best_epoch": int(min(history, key=lambda row: row["val_loss"])["epoch"]),
         "training_seconds": sum(row["seconds"] for row in history),
     }
-
-
-def _versions(packages):
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def devices():
-    """Returns the names of the accelerators that Keras' backend sees; `["cpu"]` if none."""
-    if keras.backend.backend() == "jax":
-        import jax  # noqa: PLC0415 - only where it is the backend
-
-        return [device.device_kind for device in jax.devices()]
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
-    return names or ["cpu"]
-
-
-def _git_commit():
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -292,7 +292,7 @@ def plot_history(history, *, metrics=None):
     if metrics is None:
         # The sum first; then losses and metrics by task.
         task_losses = [name for name in known if name.endswith("_loss")]
-        skipped = task_losses if len(task_losses) == 1 else []
+        skipped = [name for name in task_losses if columns[name] == columns.get("loss")]
         metrics = sorted(known.keys() - set(skipped), key=lambda name: (name != "loss", name))
     for name in metrics:
         look_up(known, name, kind="metric")

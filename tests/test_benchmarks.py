@@ -131,6 +131,15 @@ def test_the_command_measures_and_writes_the_page(tmp_path):
     assert results["machine"]["cpu_count"] == os.cpu_count()
 
 
+@pytest.mark.parametrize("name", ["decoders", "floor"])
+def test_groups_without_peers_measure_something(name):
+    outcome = groups.run(name, groups.Settings(repetitions=1, tiny=True))
+    assert outcome["rows"]
+    for row in outcome["rows"]:
+        assert row["values"], row["name"]
+        assert np.isfinite(row["values"]).all(), row["name"]
+
+
 def test_what_cannot_run_here_is_said(monkeypatch):
     monkeypatch.setattr(groups.importlib.util, "find_spec", lambda name: None)
     outcome = groups.run("photograph", groups.Settings(tiny=True))

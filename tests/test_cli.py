@@ -190,7 +190,7 @@ def test_set_reaches_the_options_that_have_a_name_of_their_own(trained):
         (["--set=preset=color"], "unknown option 'preset'; known: adversarial, augment"),
         (["--set=tasks.breed=1"], "unknown task of multitask 'breed'; known: color, mask"),
         (["--set=tasks.mask=much"], "tasks must be weights above 0 by task, got"),
-        (["--set=tasks=0.3"], "tasks must be weights by task, such as tasks.mask=0.3, got 0.3"),
+        (["--set=tasks=0.3", "--set=tasks.mask=0.3"], "tasks must be weights by task, such as tasks.mask=0.3, got 0.3"),
         (["--set=batch_size=all"], "batch_size must be a whole number, got 'all'"),
         (["--set=learning_rate=NaN"], "learning_rate must be above 0, got nan"),
         (["--epochs=0"], "epochs must be at least 1, got 0"),
@@ -209,7 +209,7 @@ def test_bad_options_of_train(arguments, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["white"], "'white' is neither a run folder nor a baseline; known baselines: gray, const"),
+        (["white"], "'white' is neither a network nor a baseline; known networks: multitask, zh"),
         (["gray", "--data=imagenet"], "unknown data 'imagenet'; known: oxford_iiit_pet, toy_pets"),
         (["gray", "--split=dev"], "unknown split 'dev'; known: train, validation, test, all"),
         (["gray", "--data=toy_pets", "--hints=3"], "gray takes no --hints"),
@@ -431,6 +431,16 @@ def test_a_network_that_ships_goes_by_its_name(run_dir, folder, tmp_path, monkey
     photo = folder / "images" / "3.png"
     for weights in ("mine", run_dir):
         assert run("colorize", photo, "--weights", weights, "--out", tmp_path / "out") == 0
+        assert run("evaluate", weights, "--data", folder, "--split", "all", "--limit", "2") == 0
+
+
+def test_a_record_of_another_method_is_no_run(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time there is a folder of the baseline's name
+        evaluate_into(tmp_path / "gray", folder, "gray")
+    capsys.readouterr()
+    assert train(folder, tmp_path / "gray", "--epochs=1") == 2
+    assert "holds the record of another method; choose another --out" in capsys.readouterr().err
 
 
 def missing_run(run_dir, tmp_path):

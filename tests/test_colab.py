@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ.get("COLORSEG_TEST_COLAB")
 PYTHON = ROOT / (ENVIRONMENT or "") / "bin" / "python"
 # Two with sliders; one that shows masks, one that builds networks.
-CHAPTERS = ["index", "02_pets", "07_results"]
+CHAPTERS = ["index", "02_pets", "06_two_tasks", "07_results"]
 # Colab has imported these before the first cell. Its own `%pip` asks for a restart of the runtime
 # if one of them is then replaced.
 STARTUP = """

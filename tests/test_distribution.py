@@ -116,12 +116,17 @@ try:
 except KeyboardInterrupt:
     training._Record.on_epoch_end = end
 train("{tmp_path}/both", preset="pix2pix", devices=1, epochs=2)
+
+# In the same process, another network.
+for devices in (1, 2):
+    train(f"{tmp_path}/tasks{{devices}}", devices=devices, epochs=2)
 """
     finish(start(VIRTUAL + code, folder, backend="tensorflow"))
     for other, replicas in (("2", 2), ("both", 1)):
         assert_same_run(tmp_path / other, tmp_path / "1", 1e-5)
         environment = json.loads((tmp_path / other / "environment.json").read_text())
         assert (environment["hosts"], environment["replicas"]) == (1, replicas)
+    assert_same_run(tmp_path / "tasks2", tmp_path / "tasks1", 1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +42,23 @@ def test_a_failing_block_leaves_everything_as_it_was(tmp_path, error):
         raise error
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["notes.txt"]
+
+
+def test_what_a_killed_process_leaves_can_be_removed(tmp_path):
+    code = f"""
+import os, signal
+from colorseg import files
+with files.replacing({str(tmp_path / "notes.txt")!r}) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode != 0
+    others = [".1-other.txt", ".no-notes.txt", "1-notes.txt"]
+    for name in others:
+        (tmp_path / name).write_text("somebody's")
+    assert len(names_in(tmp_path)) == 4
+    files.remove_leftovers([tmp_path / "notes.txt", tmp_path / "missing" / "notes.txt"])
+    assert names_in(tmp_path) == sorted(others)
 
 
 def test_a_full_disk_is_reported_with_the_name_of_the_file(tmp_path):

@@ -327,6 +327,15 @@ def test_auc_rebalanced_gives_a_rare_color_as_much_as_a_common_one():
     assert METRICS["auc_rebalanced"](truth, prediction) == pytest.approx((1 + missed) / 2)
 
 
+def test_argmax_accuracy_of_a_coarse_output_is_of_the_mean_colors():
+    photo = np.zeros((1, 4, 4, 3), "float32")
+    photo[0, :2, :2] = 1  # white, whose Y is the largest; black has none, and the first counts
+    photo[0, 2:, 2:] = (1, 0, 0)  # V
+    truth = np.asarray(YUV().encode(photo[:, ::2, ::2]))
+    assert float(metrics.ArgmaxAccuracy(YUV())(photo, truth)) == 1
+    assert float(metrics.ArgmaxAccuracy(YUV())(photo, np.roll(truth, 1, axis=-1))) < 1
+
+
 def test_argmax_accuracy_hardly_sees_color():
     """The paper's metric praises a gray photograph, and one with every color turned around."""
     cat = skdata.chelsea()[None, ::4, ::4].astype("float32") / 255

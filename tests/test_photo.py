@@ -411,6 +411,15 @@ def test_no_note_is_read_from_what_is_no_image(tmp_path):
     assert read_note(tmp_path) is None
 
 
+def test_a_result_too_large_to_open_has_no_note(tmp_path, monkeypatch, recwarn):
+    write_image(tmp_path / "a.png", np.zeros((20, 20), np.uint8), note="made")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    assert read_note(tmp_path / "a.png") == "made"  # Pillow would warn
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_note(tmp_path / "a.png") is None
+    assert not recwarn.list
+
+
 def test_written_files_have_the_usual_permissions(tmp_path):
     (tmp_path / "usual").touch()
     write_image(tmp_path / "a.png", UPRIGHT)

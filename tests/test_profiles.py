@@ -1,6 +1,6 @@
 import pytest
 
-from colorseg import profiles, training
+from colorseg import machine, profiles
 
 
 @pytest.fixture(autouse=True)
@@ -8,7 +8,7 @@ def plain_machine(monkeypatch):
     monkeypatch.delenv("COLORSEG_PROFILE", raising=False)
     monkeypatch.delenv("COLORSEG_ENCODER_WEIGHTS", raising=False)
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
-    monkeypatch.setattr(training, "devices", lambda: ["cpu"])
+    monkeypatch.setattr(machine, "devices", lambda: ["cpu"])
 
 
 def test_a_laptop_is_quick():
@@ -18,13 +18,13 @@ def test_a_laptop_is_quick():
 
 @pytest.mark.parametrize(("prepared", "name"), [(True, "full"), (False, "quick")])
 def test_a_gpu_is_full_where_the_pets_are(prepared, name, monkeypatch):
-    monkeypatch.setattr(training, "devices", lambda: ["Tesla T4"])
+    monkeypatch.setattr(machine, "devices", lambda: ["Tesla T4"])
     monkeypatch.setattr("colorseg.data.pets_are_prepared", lambda: prepared)
     assert profiles.profile().name == name
 
 
 def test_colab_with_a_gpu_is_full_and_fetches_the_pets(monkeypatch):
-    monkeypatch.setattr(training, "devices", lambda: ["Tesla T4"])
+    monkeypatch.setattr(machine, "devices", lambda: ["Tesla T4"])
     monkeypatch.setattr("colorseg.data.pets_are_prepared", lambda: False)
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
     assert profiles.profile().name == "full"

@@ -4,9 +4,9 @@ import time
 import numpy as np
 import pytest
 
-from colorseg import records, report
+from colorseg import machine, records, report
 from colorseg.baselines import ConstantChroma, Gray, Levin
-from colorseg.evaluate import evaluate
+from colorseg.evaluation import evaluate
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_the_folder_of_a_run_is_left_alone(arrays, tmp_path):
 
 def test_weights_are_named_and_files_checked(tmp_path):
     (tmp_path / "w.h5").write_bytes(b"abc")
-    assert records.describe_weights(str(tmp_path / "w.h5")) == {
+    assert machine.describe_weights(str(tmp_path / "w.h5")) == {
         "name": "w.h5",
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     }
-    assert records.describe_weights("imagenet") == {"name": "imagenet"}
+    assert machine.describe_weights("imagenet") == {"name": "imagenet"}

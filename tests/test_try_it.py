@@ -51,12 +51,12 @@ def give(visit, name, content):
 
 
 def save(visit):
-    """Presses the button, and returns the file's name and its values, uint8 RGB."""
+    """Presses the button, and returns the file's name and its values, uint8 RGBA."""
     with visit.page.expect_download() as download:
         visit.page.get_by_role("button", name="Save").click()
     picture = Image.open(download.value.path())
     assert picture.format == "PNG"
-    return download.value.suggested_filename, np.asarray(picture.convert("RGB"))
+    return download.value.suggested_filename, np.asarray(picture.convert("RGBA"))
 
 
 def encode(rgb, **options):
@@ -65,10 +65,14 @@ def encode(rgb, **options):
     return file.getvalue()
 
 
-def draw(shape):
-    """Returns a drawn pet, made larger or smaller to a shape, gray, uint8 `[H, W]`."""
+def draw(shape, mode="L"):
+    """Returns a drawn pet, made larger or smaller to a shape, uint8; as RGBA it fades out."""
     pet = Image.fromarray(toy_pets.draw(5, split="test")["images"])
-    return np.asarray(pet.resize(shape[::-1], Image.Resampling.BICUBIC).convert("L"))
+    pet = pet.resize(shape[::-1], Image.Resampling.BICUBIC)
+    if mode == "RGBA":
+        opacity = np.linspace(400, 128, shape[1]).clip(max=255).astype("uint8")
+        pet.putalpha(Image.fromarray(np.tile(opacity, (shape[0], 1))))
+    return np.asarray(pet.convert(mode))
 
 
 def distance(first, second):
@@ -79,18 +83,35 @@ def distance(first, second):
 
 
 @needs_page
-@pytest.mark.parametrize("shape", [(208, 160), (45, 300), (1100, 1500)])
-def test_it_colors_as_python_does(shape, visit, network):
-    gray = draw(shape)
-    said = give(visit, "my.pet.png", encode(gray))
-    assert said.startswith(f"Done: my.pet.png, {shape[1]} × {shape[0]} pixels, in ")  # noqa: RUF001
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((208, 160), "L png"),
+        ((45, 300), "L png"),
+        ((1100, 1500), "L png"),
+        ((208, 160), "RGB png"),
+        ((160, 208), "RGB jpeg"),
+        ((208, 160), "RGBA png"),
+    ],
+)
+def test_it_colors_as_python_does(shape, kind, visit, network, tmp_path):
+    mode, suffix = kind.split()
+    path = tmp_path / f"my.pet.{suffix}"
+    path.write_bytes(encode(draw(shape, mode), format=suffix))
+    given = photo.read_photo(path)
+    said = give(visit, path.name, path.read_bytes())
+    assert said.startswith(f"Done: {path.name}, {shape[1]} × {shape[0]} pixels, in ")  # noqa: RUF001
     name, colored = save(visit)
     assert name == "my.pet-colored.png"
-    expected = predict.colorize(gray, network)
-    chroma, luma = distance(colored, expected)
+    expected = predict.colorize(given.rgb, network)
+    opacity = colored[..., 3:] / 255
+    # Compared as seen on black: browsers keep fewer levels of what shines through.
+    chroma, luma = distance(colored[..., :3] * opacity, expected * opacity)
     assert chroma < 2 / 255
     assert luma < 1.5 / 255
-    assert distance(expected, np.dstack([gray] * 3))[0] > 5 / 255  # there was something to color
+    np.testing.assert_array_equal(colored[..., 3], 255 if given.alpha is None else given.alpha)
+    gray = np.repeat(draw(shape)[..., None], 3, axis=-1)
+    assert distance(expected, gray)[0] > 5 / 255  # there was something to color
     assert visit.errors == visit.outside == []
 
 
@@ -137,7 +158,7 @@ def test_it_turns_photographs_upright(visit, network, tmp_path):
     give(visit, path.name, path.read_bytes())
     _, colored = save(visit)
     # Decoders of JPEG differ by some levels.
-    assert distance(colored, predict.colorize(upright, network))[0] < 4 / 255
+    assert distance(colored[..., :3], predict.colorize(upright, network))[0] < 4 / 255
 
 
 @needs_page
@@ -161,6 +182,26 @@ def test_too_large_photographs_are_refused(visit):
         "map.png has 54 megapixels, more than the 50 that this page takes. Make it smaller, or "
         "use colorseg on your computer."
     )
+
+
+@needs_page
+def test_photographs_too_large_for_a_canvas_are_refused(visit):
+    """Chromium, like other browsers, leaves such a canvas blank and says nothing."""
+    said = give(visit, "strip.png", encode(np.full((8, 70_000), 128, np.uint8)))
+    assert said.startswith("strip.png could not be colored: it came out blank.")
+
+
+@needs_page
+def test_a_worker_that_breaks_down_is_replaced(visit):
+    give(visit, "pet.png", encode(draw((160, 160))))
+    visit.page.workers[0].evaluate("() => { setTimeout(() => { throw new Error('gone'); }); }")
+    visit.page.get_by_text("The network could not be started.").wait_for()
+    visit.page.get_by_role("button", name="Save").click()
+    visit.page.get_by_text("The result is lost. Choose the photograph anew.").wait_for()
+    assert give(visit, "pet.png", encode(draw((160, 160)))).startswith("Done: pet.png")
+    assert save(visit)[0] == "pet-colored.png"
+    assert all("gone" in error for error in visit.errors)
+    visit.errors.clear()
 
 
 @needs_page

@@ -33,7 +33,7 @@ onmessage = ({ data }) => {
 async function answer({ id, file, save }) {
   const say = (message, transfer = []) => postMessage({ id, ...message }, transfer);
   try {
-    if (save) say({ png: await saved.convertToBlob({ type: "image/png" }) });
+    if (save) say({ png: await encode() });
     else await color(file, say);
   } catch (error) {
     say({ error: explain(error, file) });
@@ -67,6 +67,12 @@ async function color(file, say) {
   } finally {
     photo.close();
   }
+}
+
+async function encode() {
+  // A worker that was started after another broke down has nothing yet.
+  if (!saved) throw new PhotoError("The result is lost. Choose the photograph anew.");
+  return saved.convertToBlob({ type: "image/png" });
 }
 
 /** Returns the photograph of a file, upright, its color profile not applied, as in photo.py. */
@@ -142,7 +148,9 @@ function shrinkToLuma(photo, height, width) {
   const across = filter(photo.width, width, triangle, 1);
   const down = filter(photo.height, height, triangle, 1);
   const narrow = new Uint8ClampedArray(photo.height * width * 3);
+  let isBlank = true;
   for (const [top, rows, { data }] of bands(photo, photo)) {
+    isBlank &&= data.every((value) => value === 0);
     for (let y = 0; y < rows; y++) {
       for (let x = 0; x < width; x++) {
         const { first, shares } = across[x];
@@ -159,6 +167,7 @@ function shrinkToLuma(photo, height, width) {
       }
     }
   }
+  if (isBlank) throw new Error("it came out blank"); // black is opaque
   const gray = new Float32Array(height * width);
   for (let y = 0; y < height; y++) {
     const { first, shares } = down[y];
@@ -180,7 +189,11 @@ function recolor(photo, chroma, rgbFromYuv) {
   const { width, height } = photo;
   const result = new OffscreenCanvas(width, height);
   const context = result.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Error("no canvas of this size");
+  // Some browsers leave a canvas blank that is too large for them, and say nothing.
+  context?.fillRect(width - 1, height - 1, 1, 1);
+  if (!context?.getImageData(width - 1, height - 1, 1, 1).data[3]) {
+    throw new Error("no canvas of this size");
+  }
   const [uRow, vRow] = enlarger(chroma, height, width);
   const [[, , redV], [, greenU, greenV], [, blueU]] = rgbFromYuv;
   for (const [top, rows, image] of bands(photo, photo)) {

@@ -23,14 +23,19 @@ function start() {
   };
 }
 
+/** Asks the worker, a new one if the last one broke down. */
+function ask(message) {
+  if (!worker) start();
+  worker.postMessage({ id: current, ...message });
+}
+
 function take(file) {
   if (!file) return;
-  if (!worker) start();
   current += 1;
   fileName = file.name;
   app.ariaBusy = "true";
   say(`Opening ${file.name} …`);
-  worker.postMessage({ id: current, file });
+  ask({ file });
 }
 
 function hear(message) {
@@ -86,7 +91,7 @@ function build() {
   };
   find("save").onclick = () => {
     say("Writing the PNG …");
-    worker.postMessage({ id: current, save: true });
+    ask({ save: true });
   };
 }
 

@@ -10,7 +10,7 @@ from skimage import data as skdata
 from colorseg import color, encodings, metrics
 from colorseg.baselines import BASELINES, ConstantChroma, Gray
 from colorseg.data import load, resize
-from colorseg.evaluate import NetworkMethod, draw_hints, evaluate, summarize, to_markdown
+from colorseg.evaluation import NetworkMethod, draw_hints, evaluate, summarize, to_markdown
 from colorseg.metrics import METRICS, VOID
 
 COLOR = [name for name, metric in METRICS.items() if metric.needs == "color"]
