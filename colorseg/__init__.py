@@ -10,7 +10,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["baselines", "cli", "color", "encodings", "metrics", "presets", "toy_pets"],
     submod_attrs={
-        "color": ["fit_to_gamut", "lab_to_rgb", "luma", "rgb_to_lab", "rgb_to_yuv", "yuv_to_rgb"],
+        "color": [
+            "add_chroma",
+            "fit_to_gamut",
+            "lab_to_rgb",
+            "luma",
+            "rgb_to_lab",
+            "rgb_to_yuv",
+            "yuv_to_rgb",
+        ],
         "data": [
             "breed_names",
             "load",

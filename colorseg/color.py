@@ -1,16 +1,19 @@
 """Color spaces as inverse pairs of pure functions: R'G'B' <-> YUV and R'G'B' <-> CIE Lab.
 
-| function     | domain        | range                                          |
-|--------------|---------------|------------------------------------------------|
-| `luma`       | RGB in [0, 1] | [0, 1], one channel                            |
-| `rgb_to_yuv` | RGB in [0, 1] | Y [0, 1], U [-0.436, 0.436], V [-0.615, 0.615] |
-| `yuv_to_rgb` | YUV           | RGB, outside [0, 1] where out of gamut         |
-| `rgb_to_lab` | RGB in [0, 1] | L [0, 100], a [-86, 98], b [-108, 94]          |
-| `lab_to_rgb` | Lab           | RGB, outside [0, 1] where out of gamut         |
+| function         | domain           | range                                          |
+|------------------|------------------|------------------------------------------------|
+| `luma`           | RGB in [0, 1]    | [0, 1], one channel                            |
+| `photos_to_gray` | RGB of 8 bits    | [0, 1], one channel                            |
+| `rgb_to_yuv`     | RGB in [0, 1]    | Y [0, 1], U [-0.436, 0.436], V [-0.615, 0.615] |
+| `yuv_to_rgb`     | YUV              | RGB, outside [0, 1] where out of gamut         |
+| `add_chroma`     | Y and UV         | RGB in [0, 1]                                  |
+| `rgb_to_lab`     | RGB in [0, 1]    | L [0, 100], a [-86, 98], b [-108, 94]          |
+| `lab_to_rgb`     | Lab              | RGB, outside [0, 1] where out of gamut         |
 
 Everything runs on `keras.ops`, hence on any Keras backend, and takes numpy arrays, too.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -38,6 +41,8 @@ XYZ_FROM_RGB = np.array(
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 D65 = np.array([0.95047, 1.0, 1.08883])
 
+AT_ONCE = 64  # photographs whose floats are in memory together
+
 
 def luma(rgb):
     """Returns the luma Y of gamma-encoded R'G'B', the "gray" of this library.
@@ -56,6 +61,27 @@ def luma(rgb):
     """
     rgb = _check_image(rgb, "rgb")
     return _mix(rgb, LUMA_WEIGHTS[None])
+
+
+def photos_to_gray(photos):
+    """Returns the luma of 8-bit photographs, some at a time.
+
+    Args:
+        photos: uint8 array `[N, H, W, 3]`, N at least 1.
+
+    Returns:
+        numpy float32 `[N, H, W, 1]` in `[0, 1]`.
+
+    Raises:
+        ValueError: if `photos` is not uint8 with 3 channels.
+    """
+    if photos.dtype != np.uint8 or photos.shape[3:] != (3,):
+        raise ValueError(
+            f"`photos` must be uint8 [N, H, W, 3], got {photos.dtype} {list(photos.shape)}"
+        )
+    parts = [photos[i : i + AT_ONCE] for i in range(0, len(photos), AT_ONCE)]
+    gray = [ops.convert_to_numpy(luma(part.astype("float32") / 255)) for part in parts]
+    return np.concatenate(gray)
 
 
 def rgb_to_yuv(rgb):
@@ -93,6 +119,25 @@ def yuv_to_rgb(yuv):
     """
     yuv = _check_image(yuv, "yuv")
     return _mix(yuv, RGB_FROM_YUV)
+
+
+def add_chroma(gray, chroma):
+    """Returns the color of a luma and a chroma; out of gamut, saturation is lost, never luma.
+
+    Args:
+        gray: float tensor `[..., 1]` in `[0, 1]`.
+        chroma: tensor `[..., 2]`, U and V of each pixel, or of any shape that broadcasts to that.
+
+    Returns:
+        R'G'B' `[..., 3]` in `[0, 1]`, of gray's dtype.
+
+    Raises:
+        ValueError: if `gray` is not floating point with 1 channel, or `chroma` has not 2.
+    """
+    gray = _check_image(gray, "gray", channels=1)
+    chroma = _check_image(ops.cast(chroma, gray.dtype), "chroma", channels=2)
+    # Y alone is the same in R, G and B: the matrix has ones in its first column.
+    return fit_to_gamut(gray + _mix(chroma, RGB_FROM_YUV[:, 1:]))
 
 
 def fit_to_gamut(rgb):
@@ -181,12 +226,12 @@ def _mix(image, matrix):
     return ops.matmul(image, ops.cast(matrix.T, image.dtype))
 
 
-def _check_image(image, name):
+def _check_image(image, name, channels=3):
     image = ops.convert_to_tensor(image)
-    dtype = str(image.dtype).rsplit(".", maxsplit=1)[-1].strip("'>")
-    if "float" not in dtype or len(image.shape) == 0 or image.shape[-1] != 3:
+    dtype = keras.backend.standardize_dtype(image.dtype)
+    if "float" not in dtype or len(image.shape) == 0 or image.shape[-1] != channels:
         raise ValueError(
-            f"`{name}` must be a float tensor [..., 3], got {dtype} of shape {tuple(image.shape)}; "
-            "divide 8-bit images by 255"
+            f"`{name}` must be a float tensor [..., {channels}], got {dtype} of shape "
+            f"{tuple(image.shape)}; divide 8-bit images by 255"
         )
     return image

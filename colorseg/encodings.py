@@ -58,9 +58,7 @@ class Encoding(abc.ABC):
             gray: as in `decode_chroma`.
             output: as in `decode_chroma`.
         """
-        y = ops.cast(gray, output.dtype)
-        uv = self.decode_chroma(gray, output)
-        return color.fit_to_gamut(color.yuv_to_rgb(ops.concatenate([y, uv], axis=-1)))
+        return color.add_chroma(ops.cast(gray, output.dtype), self.decode_chroma(gray, output))
 
     def loss(self, target, output):
         """Returns the loss per pixel `[...]` between target and output."""

@@ -46,6 +46,7 @@ CLASSIFIED = ("mask", "breed")
 METADATA = "metadata.json"
 OPSET = 17
 SMALLEST_HALVED = 64  # values of a weight tensor; smaller ones are sizes, scales and bounds
+AT_ONCE = 32  # photographs that a file and Keras are compared on
 
 
 def export_model(network, path, *, precision="float32", photos=None, image_size=None):
@@ -57,15 +58,16 @@ def export_model(network, path, *, precision="float32", photos=None, image_size=
         precision: `"float32"`; `"float16"` stores the weights in 16 bits and computes in 32;
             `"int8"` computes in 8 bits, with ranges measured on `photos`.
         photos: uint8 `[N, H, W, 3]`, for `"int8"` only: some dozens of typical photographs, at the
-            size that the network was trained at.
+            size that the network was trained at; resized where the file takes one other size only.
         image_size: side in pixels or (height, width), multiples of 32, if the file shall take no
             other. None leaves ONNX any such size and any number of photographs; LiteRT, which
-            always takes one photograph of one size, gets the size of training.
+            always takes one photograph of one size, gets the size of training. A network that was
+            built for one size keeps it in both.
 
     Raises:
-        ValueError: on an unknown suffix or precision, an impossible size, no or needless
-            `photos`, a network whose weights do not fit into 16 bits, or Keras on another backend
-            than TensorFlow.
+        ValueError: on an unknown suffix or precision, a size that is impossible or not the one
+            that the network was built for, no or needless `photos`, a network whose weights do
+            not fit into 16 bits, or Keras on another backend than TensorFlow.
         ImportError: without the packages of the extra `export`, naming them.
         OSError: if the file cannot be written.
     """
@@ -81,15 +83,16 @@ def export_model(network, path, *, precision="float32", photos=None, image_size=
     _check_installed(packages)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file")
-    make_folder(path.parent)
     is_onnx = path.suffix.lower() == ".onnx"
-    if image_size is None and not is_onnx:
-        image_size = network.image_size or DEFAULT_SIZE
-    size = _check_size(image_size)
+    size = _choose_size(network, image_size)
+    if None in size and not is_onnx:
+        size = _check_size(network.image_size or DEFAULT_SIZE)
+    gray = None if photos is None else _resize(color.photos_to_gray(photos), size)
     graph = _readable(network, size, batch=None if is_onnx else 1)
     write = _write_onnx if is_onnx else _write_litert
+    make_folder(path.parent)
     with replacing(path) as temporary:
-        write(graph, temporary, precision, photos, describe(network, precision, size))
+        write(graph, temporary, precision, gray, describe(network, precision, size))
 
 
 def describe(network, precision="float32", size=(None, None)):
@@ -151,6 +154,7 @@ class ExportedMethod:
 
     Attributes:
         metadata: what `describe` gave when it was written.
+        image_size: side in pixels, or (height, width), of the photographs that it is made for.
 
     Raises:
         ValueError: if it is no such file.
@@ -165,6 +169,10 @@ class ExportedMethod:
             raise ValueError(f"no exported network at {path}")
         try:
             self.metadata, self._run = {".onnx": _open_onnx, ".tflite": _open_litert}[suffix](path)
+            _, *sides, _ = self.metadata["input"]["gray"]["shape"]
+            is_fixed = all(isinstance(side, int) for side in sides)
+            trained_at = self.metadata["image_size"] or DEFAULT_SIZE
+            self.image_size = tuple(sides) if is_fixed else trained_at
         except Exception as error:  # the runtimes raise kinds of their own
             raise ValueError(
                 f"{path} is damaged or not written by colorseg ({error}); export it again"
@@ -178,7 +186,7 @@ class ExportedMethod:
         """Returns color, mask and breed scores for luma `[B, h, w, 1]` as `evaluate` asks."""
         outputs = self.run(gray)
         read = {
-            "chroma": lambda uv: ("color", _join(gray, uv)),
+            "chroma": lambda uv: ("color", ops.convert_to_numpy(color.add_chroma(gray, uv))),
             "mask": lambda shares: ("mask", shares.argmax(axis=-1)),
             "breed": lambda shares: ("breed", shares),
         }
@@ -198,8 +206,8 @@ def differences(network, method, photos):
     """
     graph = _readable(network, photos.shape[1:3], batch=None)
     largest = {}
-    for start in range(0, len(photos), STRIDE):
-        gray = _luma(photos[start : start + STRIDE])
+    for start in range(0, len(photos), AT_ONCE):
+        gray = color.photos_to_gray(photos[start : start + AT_ONCE])
         expected, found = graph.predict_on_batch(gray), method.run(gray)
         for name, values in expected.items():
             difference = float(np.abs(values - found[name]).max())
@@ -243,11 +251,29 @@ def _readable(network, size, *, batch):
 def _color_stride(network):
     if "color" not in network.tasks:
         return 1
-    side = 2 * STRIDE
-    return side // network.compute_output_shape((1, side, side, 3))["color"][1]
+    height, width = (side or 2 * STRIDE for side in network.input_shape[1:3])
+    return height // network.compute_output_shape((1, height, width, 3))["color"][1]
 
 
-def _write_onnx(graph, path, precision, photos, about):
+def _choose_size(network, image_size):
+    """Returns the (height, width) that a file can take, None twice for any."""
+    size, built_for = _check_size(image_size), network.input_shape[1:3]
+    if None in built_for:
+        return size
+    if size not in (built_for, (None, None)):
+        raise ValueError(
+            f"`image_size` is {image_size}, but the network was built for {built_for[0]} x "
+            f"{built_for[1]} pixels only; leave it out, or build the network with image_size=None"
+        )
+    return built_for
+
+
+def _resize(gray, size):
+    """Returns luma `[N, h, w, 1]` at a size, or as it is if any will do."""
+    return gray if None in size else tf.image.resize(gray, size, antialias=True).numpy()
+
+
+def _write_onnx(graph, path, precision, calibration, about):
     import onnx
 
     with tempfile.TemporaryDirectory() as folder, _no_notes():
@@ -256,7 +282,7 @@ def _write_onnx(graph, path, precision, photos, about):
         graph.export(raw, format="onnx", verbose=False, opset_version=OPSET)
         _simplify(raw, plain)
         if precision == "int8":
-            _quantize(plain, plain, photos)
+            _quantize(plain, plain, calibration)
         model = onnx.load(plain)
     if precision == "float16":
         _halve(model)
@@ -283,11 +309,11 @@ def _simplify(source, target):
     onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def _quantize(source, target, photos):
+def _quantize(source, target, calibration):
     from onnxruntime import quantization
 
     class Photos(quantization.CalibrationDataReader):
-        batches = iter(_luma(photos)[:, None])
+        batches = iter(calibration[:, None])
 
         def get_next(self):
             batch = next(self.batches, None)
@@ -327,15 +353,14 @@ def _halve(model):
     model.graph.node.extend(nodes)
 
 
-def _write_litert(graph, path, precision, photos, about):
+def _write_litert(graph, path, precision, calibration, about):
     options = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
     if precision != "float32":
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         options["target_spec"]["supported_types"] = [tf.float16]
     if precision == "int8":
-        resized = tf.image.resize(_luma(photos), graph.input_shape[1:3], antialias=True)
-        options["representative_dataset"] = lambda: ([gray] for gray in resized[:, None])
+        options["representative_dataset"] = lambda: ([gray] for gray in calibration[:, None])
         options["target_spec"]["supported_ops"] = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     with _no_notes():
         graph.export(path, format="litert", verbose=False, **options)
@@ -378,24 +403,11 @@ def _from_json(text):
         return text
 
 
-def _join(gray, chroma):
-    yuv = np.concatenate([np.asarray(gray, np.float32), chroma], axis=-1)
-    return ops.convert_to_numpy(color.fit_to_gamut(color.yuv_to_rgb(yuv)))
-
-
-def _luma(photos):
-    return ops.convert_to_numpy(color.luma(photos.astype("float32") / 255))
-
-
 def _check_photos(photos, precision):
     if (photos is None) != (precision != "int8"):
         raise ValueError(
             f"`photos` are needed for int8, and for nothing else; got precision {precision!r} and "
             f"{'no' if photos is None else len(photos)} photographs"
-        )
-    if photos is not None and (photos.dtype != np.uint8 or photos.shape[3:] != (3,)):
-        raise ValueError(
-            f"`photos` must be uint8 [N, H, W, 3], got {photos.dtype} {list(photos.shape)}"
         )
 
 

@@ -22,7 +22,7 @@ from colorseg.baselines import (
     welsh,
 )
 from colorseg.baselines.extra import import_extra
-from colorseg.evaluate import evaluate
+from colorseg.evaluation import evaluate
 
 LEARNED = [ConstantChroma, BreedMean, Nearest, Welsh, Learch]
 
@@ -133,7 +133,7 @@ def test_weights_that_are_not_there():
 def test_luma_and_chroma_are_those_of_tensorflow():
     images = photos()
     yuv = tf.image.rgb_to_yuv(to_float(images)).numpy()
-    np.testing.assert_allclose(features.luma(images), yuv[..., :1], atol=1e-6)
+    np.testing.assert_allclose(color.photos_to_gray(images), yuv[..., :1], atol=1e-6)
     np.testing.assert_allclose(features.chroma(images), yuv[..., 1:], atol=1e-6)
     expected = yuv[..., 1:].mean(axis=(0, 1, 2))
     np.testing.assert_allclose(features.mean_chroma(images), expected, atol=1e-5)
@@ -163,7 +163,7 @@ def test_breed_mean_with_perfect_features_is_the_mean_of_the_breed():
     }
     method = BreedMean()
     method.encoder = Perfect
-    found = method.fit(arrays).predict(features.luma(images))
+    found = method.fit(arrays).predict(color.photos_to_gray(images))
     assert found["breed"].shape == (20, 4)
     np.testing.assert_array_equal(found["breed"].argmax(axis=-1), labels)
     np.testing.assert_allclose(found["breed"].sum(axis=-1), 1)
@@ -184,7 +184,7 @@ def test_nearest_of_a_training_photograph_is_itself():
     method = Nearest()
     method.encoder = tiny_encoder()
     method.fit({"images": images})
-    gray = features.luma(images)
+    gray = color.photos_to_gray(images)
     assert method.find(gray[::-1]).tolist() == [5, 4, 3, 2, 1, 0]
     np.testing.assert_allclose(method.predict(gray)["color"], to_float(images), atol=1e-5)
 
@@ -307,7 +307,7 @@ def test_welsh_finds_its_reference_itself():
     images = photos()
     method = Welsh(samples=40 * 40)
     method.references.encoder = tiny_encoder()
-    found = method.fit({"images": images}).predict(features.luma(images))["color"]
+    found = method.fit({"images": images}).predict(color.photos_to_gray(images))["color"]
     assert rms(found - to_float(images)) < 0.1 * rms(to_chroma(to_float(images)))
 
 
@@ -424,7 +424,7 @@ def learch(**options):
 
 def tinted(images):
     """Photographs whose color follows from their luma alone: dark is blue, bright is orange."""
-    y = features.luma(images)
+    y = color.photos_to_gray(images)
     chroma = (y - 0.5) * np.array([-0.25, 0.25], "float32")
     return np.rint(255 * features.add_chroma(y, chroma)).astype("uint8")
 
@@ -441,7 +441,7 @@ def test_the_forest_learns_what_luma_tells():
 
 def test_the_forest_is_deterministic_by_its_seed():
     arrays = {"images": photos()}
-    gray = features.luma(photos(2, 33))
+    gray = color.photos_to_gray(photos(2, 33))
     first, again, other = (
         learch(seed=seed).fit(arrays).predict(gray)["color"] for seed in (1, 1, 2)
     )
@@ -451,7 +451,7 @@ def test_the_forest_is_deterministic_by_its_seed():
 
 def test_without_smoothness_the_guess_stays_and_with_all_it_becomes_its_mean():
     method = learch(smoothness=0.0).fit({"images": photos()})
-    gray = 0.25 + 0.5 * features.luma(photos(2))  # where all these colors are in gamut
+    gray = 0.25 + 0.5 * color.photos_to_gray(photos(2))  # where all these colors are in gamut
     guess = method.guess(gray)
     np.testing.assert_allclose(to_chroma(method.predict(gray)["color"]), guess, atol=1e-5)
     method.smoothness = 1e7
@@ -462,7 +462,7 @@ def test_without_smoothness_the_guess_stays_and_with_all_it_becomes_its_mean():
 def test_the_objective_is_at_its_minimum(rng):
     """No small change of the result lowers the sum, here written out pixel by pixel."""
     method = learch(smoothness=2.0).fit({"images": photos()})
-    gray = 0.25 + 0.5 * features.luma(photos(1, 16))
+    gray = 0.25 + 0.5 * color.photos_to_gray(photos(1, 16))
     guess = method.guess(gray)[0].astype("float64")
     result = to_chroma(method.predict(gray)["color"])[0].astype("float64")
     weights = levin.affinity(gray[0]).toarray()

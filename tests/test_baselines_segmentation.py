@@ -5,7 +5,7 @@ import pytest
 
 from colorseg import data
 from colorseg.baselines import BASELINES, segmentation
-from colorseg.evaluate import evaluate
+from colorseg.evaluation import evaluate
 from colorseg.metrics import BACKGROUND, BORDER, PET, VOID
 
 SIZE = 48

@@ -190,7 +190,10 @@ def test_set_reaches_the_options_that_have_a_name_of_their_own(trained):
         (["--set=preset=color"], "unknown option 'preset'; known: adversarial, augment"),
         (["--set=tasks.breed=1"], "unknown task of multitask 'breed'; known: color, mask"),
         (["--set=tasks.mask=much"], "tasks must be weights above 0 by task, got"),
-        (["--set=tasks=0.3", "--set=tasks.mask=0.3"], "tasks must be weights by task, such as tasks.mask=0.3, got 0.3"),
+        (
+            ["--set=tasks=0.3", "--set=tasks.mask=0.3"],
+            "tasks must be weights by task, such as tasks.mask=0.3, got 0.3",
+        ),
         (["--set=batch_size=all"], "batch_size must be a whole number, got 'all'"),
         (["--set=learning_rate=NaN"], "learning_rate must be above 0, got nan"),
         (["--epochs=0"], "epochs must be at least 1, got 0"),

@@ -33,6 +33,22 @@ def test_luma_of_primaries_are_the_bt601_weights():
     np.testing.assert_allclose(color.luma(np.eye(3))[:, 0], [0.299, 0.587, 0.114], atol=1e-6)
 
 
+def test_the_gray_of_photographs_is_their_luma(rng, monkeypatch):
+    monkeypatch.setattr(color, "AT_ONCE", 2)
+    photos = rng.integers(0, 256, (5, 4, 6, 3), dtype="uint8")
+    gray = color.photos_to_gray(photos)
+    assert isinstance(gray, np.ndarray)
+    assert gray.dtype == np.float32
+    expected = (photos @ [299, 587, 114] / 255000)[..., None]
+    np.testing.assert_allclose(gray, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("photos", [np.zeros((1, 2, 2, 3), "float32"), np.zeros((2, 2, 3), "u1")])
+def test_what_is_no_batch_of_photographs_is_refused(photos):
+    with pytest.raises(ValueError, match=r"`photos` must be uint8 \[N, H, W, 3\], got"):
+        color.photos_to_gray(photos)
+
+
 def test_pure_blue_and_red_reach_the_ends_of_u_and_v():
     yuv = np.asarray(color.rgb_to_yuv(np.eye(3)))
     np.testing.assert_allclose([yuv[2, 1], yuv[0, 2]], [color.U_MAX, color.V_MAX], atol=1e-3)
@@ -66,6 +82,40 @@ def test_fit_to_gamut_keeps_the_hue():
     before, after = color.rgb_to_yuv(rgb), color.rgb_to_yuv(color.fit_to_gamut(rgb))
     hue = [np.arctan2(yuv[0, 2], yuv[0, 1]) for yuv in (before, after)]
     assert hue[0] == pytest.approx(hue[1], abs=1e-5)
+
+
+def test_luma_and_chroma_make_the_color_again(rng):
+    rgb = rng.random((2, 4, 5, 3), dtype="float32")
+    chroma = tf.image.rgb_to_yuv(rgb)[..., 1:]
+    found = color.add_chroma(color.luma(rgb), chroma)
+    np.testing.assert_allclose(found, rgb, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    arrays("float32", (4, 5, 1), elements=st.floats(0, 1, width=32)),
+    arrays("float64", (1, 2), elements=st.floats(-0.75, 0.75)),
+)
+def test_add_chroma_keeps_the_luma_and_its_type(gray, chroma):
+    """One U and V for a whole image, in gamut or out of it."""
+    found = np.asarray(color.add_chroma(gray, chroma))
+    assert found.dtype == np.float32
+    assert found.shape == (4, 5, 3)
+    assert 0 <= found.min() <= found.max() <= 1
+    np.testing.assert_allclose(color.luma(found), gray, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gray", "chroma", "message"),
+    [
+        (np.zeros((2, 2, 3)), np.zeros((2, 2, 2)), r"`gray` must be a float tensor \[..., 1\]"),
+        (np.zeros((2, 2, 1), "u1"), np.zeros((2, 2, 2)), "got uint8 of shape .*; divide 8-bit"),
+        (np.zeros((2, 2, 1)), np.zeros((2, 2, 3)), r"`chroma` must be a float tensor \[..., 2\]"),
+    ],
+)
+def test_wrong_luma_and_chroma_are_refused(gray, chroma, message):
+    with pytest.raises(ValueError, match=message):
+        color.add_chroma(gray, chroma)
 
 
 @pytest.mark.parametrize(

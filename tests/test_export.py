@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tiny
 
-from colorseg import cli, data, export, model, predict, presets, tasks
-from colorseg.evaluate import NetworkMethod, evaluate
+from colorseg import cli, color, data, export, model, predict, presets, tasks
+from colorseg.evaluation import NetworkMethod, evaluate
 
 onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "colorseg[export]"')
 for package in ("onnx", "tf2onnx", "ai_edge_litert"):
@@ -29,16 +29,16 @@ def tiny_encoder():
         yield
 
 
-def build(*heads, decoder="convolution"):
+def build(*heads, decoder="convolution", image_size=None):
     """Returns an untrained network none of whose weights is zero."""
     keras.utils.set_random_seed(0)
     network = model.build_unet(
         heads or [tasks.color_task(), tasks.mask_task(), tasks.breed_task(5)],
         encoder="tiny",
         decoder=decoder,
-        image_size=None,
+        image_size=image_size,
     )
-    network.image_size = 64
+    network.image_size = image_size or 64
     rng = np.random.default_rng(0)
     for weight in network.weights:
         noise = rng.normal(0, 0.03, weight.shape)
@@ -73,7 +73,7 @@ def test_it_agrees_with_keras(exported, network, photos):
     found = export.differences(network, exported, photos)
     assert list(found) == ["chroma", "mask", "breed"]
     assert max(found.values()) < 1e-4
-    outputs = exported.run(export._luma(photos))
+    outputs = exported.run(color.photos_to_gray(photos))
     assert {name: values.shape for name, values in outputs.items()} == {
         "chroma": (6, 64, 64, 2), "mask": (6, 64, 64, 3), "breed": (6, 5),
     }  # fmt: skip
@@ -88,7 +88,7 @@ def test_every_encoding_and_size_and_number_in_onnx(encoding, toys, tmp_path):
     export.export_model(network, tmp_path / "network.onnx")
     method = export.ExportedMethod(tmp_path / "network.onnx")
     for photos in (toys["images"][:1], toys["images"][:3, :32], toys["images"][:2, :, :32]):
-        gray = export._luma(photos)
+        gray = color.photos_to_gray(photos)
         output = network(np.repeat(gray, 3, axis=-1), training=False)["color"]
         expected = network.tasks["color"].encoding.decode(gray, output)
         found = method.predict(gray)["color"]
@@ -97,14 +97,38 @@ def test_every_encoding_and_size_and_number_in_onnx(encoding, toys, tmp_path):
     assert method.metadata["color_stride"] == 2
 
 
-def test_the_shipped_network_agrees_on_a_hundred_drawings(tmp_path):
-    network = model.load_pretrained()
-    export.export_model(network, tmp_path / "network.onnx")
-    photos = data.resize(data.load("toy_pets", "test").take(100), network.image_size)["images"]
-    assert len(photos) == 100
-    found = export.differences(network, export.ExportedMethod(tmp_path / "network.onnx"), photos)
-    assert set(found) == {"chroma", "mask"}
+@pytest.mark.parametrize(("suffix", "count"), [(".onnx", 100), (".tflite", 10)])
+@pytest.mark.parametrize("name", model.find_pretrained())
+def test_the_shipped_networks_agree_on_drawings(name, suffix, count, tmp_path):
+    network, path = model.load_pretrained(name), tmp_path / f"network{suffix}"
+    export.export_model(network, path)
+    photos = data.resize(data.load("toy_pets", "test").take(count), network.image_size)["images"]
+    assert len(photos) == count
+    found = export.differences(network, export.ExportedMethod(path), photos)
+    assert list(found) == ["chroma" if task == "color" else task for task in network.tasks]
     assert max(found.values()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("suffix", "image_size"), [(".onnx", None), (".tflite", None), (".onnx", (32, 64))]
+)
+def test_a_network_built_for_one_size_keeps_it(suffix, image_size, toys, tmp_path):
+    network = build(tasks.color_task(stride=2), tasks.mask_task(), image_size=(32, 64))
+    path = tmp_path / f"network{suffix}"
+    export.export_model(network, path, image_size=image_size)
+    method = export.ExportedMethod(path)
+    assert method.metadata["input"]["gray"]["shape"] == ["photographs", 32, 64, 1]
+    assert method.metadata["color_stride"] == 2
+    assert method.image_size == (32, 64)
+    photos = toys["images"][:3, :32]
+    assert max(export.differences(network, method, photos).values()) < 1e-4
+
+
+def test_a_network_built_for_one_size_takes_no_other(tmp_path):
+    network = build(tasks.color_task(), image_size=(32, 64))
+    with pytest.raises(ValueError, match="is 32, but the network was built for 32 x 64 pixels onl"):
+        export.export_model(network, tmp_path / "made" / "network.onnx", image_size=32)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -166,6 +190,16 @@ def test_smaller_files_come_near(suffix, network, photos, tmp_path):
         method = export.ExportedMethod(small)
         assert method.metadata["precision"] == precision
         assert 1e-6 < max(export.differences(network, method, photos).values()) < near
+
+
+@both
+def test_ranges_are_measured_at_the_size_of_the_file(suffix, network, photos, tmp_path):
+    path = tmp_path / f"network{suffix}"
+    export.export_model(network, path, precision="int8", photos=photos, image_size=(32, 96))
+    method = export.ExportedMethod(path)
+    assert method.image_size == (32, 96)
+    small = np.tile(photos, (1, 1, 2, 1))[:, :32, :96]
+    assert max(export.differences(network, method, small).values()) < 0.2
 
 
 def test_a_failed_export_leaves_the_file_that_was_there(tmp_path):
@@ -232,6 +266,14 @@ def test_what_is_no_exported_network_is_refused(suffix, tmp_path):
         export.ExportedMethod(path)
 
 
+def test_another_programs_network_is_refused(tmp_path):
+    other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    other(np.zeros((1, 8), "float32"))  # Keras exports to ONNX what was called once
+    other.export(tmp_path / "other.onnx", format="onnx", verbose=False)
+    with pytest.raises(ValueError, match="is damaged or not written by colorseg"):
+        export.ExportedMethod(tmp_path / "other.onnx")
+
+
 # The command.
 
 
@@ -268,6 +310,15 @@ def test_the_command_prints_how_near_it_came(run_dir, few, tmp_path, capsys):
     assert "largest difference from Keras on 6 photographs of toy_pets: chroma " in said
     assert run("evaluate", out, "--limit=4", "--json") == 0
     assert json.loads(capsys.readouterr().out)["miou"]["value"] > 0
+
+
+def test_a_file_for_one_size_is_scored_at_that_size(run_dir, few, tmp_path, capsys):
+    out = tmp_path / "network.onnx"
+    assert run("export", run_dir, "--format=onnx", "--size=96", "--out", out) == 0
+    assert export.ExportedMethod(out).image_size == (96, 96)
+    assert run("evaluate", out, "--limit=4", "--json") == 0
+    assert run("export", run_dir, "--format=onnx", "--limit=4", "--out", out) == 2
+    assert "--limit says how many photographs --int8 is scored on" in capsys.readouterr().err
 
 
 def test_the_command_prints_what_8_bits_cost(run_dir, few, tmp_path, capsys):

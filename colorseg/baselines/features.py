@@ -51,15 +51,9 @@ class GrayEncoder:
         return keras.Model(self._network.inputs, average)
 
 
-def luma(images):
-    """Returns the luma, float32 `[N, H, W, 1]` in [0, 1], of uint8 RGB `[N, H, W, 3]`."""
-    parts = [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]
-    return np.concatenate([ops.convert_to_numpy(color.luma(_to_float(part))) for part in parts])
-
-
 def chroma(images):
     """Returns U and V, float32 `[..., 2]`, of uint8 RGB `[..., 3]`."""
-    return ops.convert_to_numpy(color.rgb_to_yuv(_to_float(images)))[..., 1:]
+    return ops.convert_to_numpy(color.rgb_to_yuv(images.astype("float32") / 255))[..., 1:]
 
 
 def mean_chroma(images):
@@ -70,13 +64,8 @@ def mean_chroma(images):
 
 
 def add_chroma(gray, chroma):
-    """Returns RGB `[..., H, W, 3]` in [0, 1] of luma `[..., H, W, 1]` and U and V that broadcast.
-
-    Colors out of gamut give up saturation, never luma.
-    """
-    chroma = np.broadcast_to(np.asarray(chroma, gray.dtype), (*gray.shape[:-1], 2))
-    rgb = color.yuv_to_rgb(np.concatenate([gray, chroma], axis=-1))
-    return ops.convert_to_numpy(color.fit_to_gamut(rgb))
+    """Returns `color.add_chroma` as a numpy array, which a method's prediction is."""
+    return ops.convert_to_numpy(color.add_chroma(gray, chroma))
 
 
 def check_fitted(method, is_fitted):
@@ -86,7 +75,3 @@ def check_fitted(method, is_fitted):
             f"{type(method).__name__} has not learned yet; call `fit(arrays)` with the training "
             "split first"
         )
-
-
-def _to_float(images):
-    return images.astype("float32") / 255

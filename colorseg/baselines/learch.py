@@ -5,6 +5,7 @@ from keras import ops
 from scipy import sparse
 from skimage.feature import multiscale_basic_features
 
+from colorseg import color
 from colorseg.baselines import features
 from colorseg.baselines.extra import import_extra
 from colorseg.baselines.levin import affinity, factorize
@@ -67,12 +68,12 @@ class Learch:
         some = images[rng.permutation(len(images))[:PHOTOS_FOR_COMPONENTS]]
         self.components = [
             _fit_components(decomposition.PCA, level, self.seed)
-            for level in self._encode(features.luma(some))
+            for level in self._encode(color.photos_to_gray(some))
         ]
         inputs, targets = [], []
         for start in range(0, len(images), AT_ONCE):
             part = images[start : start + AT_ONCE]
-            maps = self._describe(features.luma(part))
+            maps = self._describe(color.photos_to_gray(part))
             colors = features.chroma(_every(STRIDE, part))
             for image_map, color_map in zip(maps, colors, strict=True):
                 chosen = rng.permutation(color_map[..., 0].size)[:SAMPLES]

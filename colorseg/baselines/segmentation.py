@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.feature import hog
 from skimage.filters import threshold_otsu
 
-from colorseg import data
+from colorseg import color, data
 from colorseg.baselines import features
 from colorseg.baselines.extra import import_extra
 from colorseg.metrics import BACKGROUND, BORDER, CLASSES, PET, VOID
@@ -104,7 +104,7 @@ class _Learned:
             )
         names = arrays.get("file_names")
         self._learn(
-            features.luma(arrays["images"][used])[..., 0],
+            color.photos_to_gray(arrays["images"][used])[..., 0],
             masks[used],
             None if names is None else names[used],
         )

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from colorseg import color
 from colorseg.baselines import features
 from colorseg.baselines.extra import import_extra
 
@@ -78,7 +79,7 @@ class BreedMean:
             )
         self.classifier = pipeline.make_pipeline(
             preprocessing.StandardScaler(), linear_model.LogisticRegression(C=0.01, max_iter=1000)
-        ).fit(self.encoder.embed(features.luma(images)), labels)
+        ).fit(self.encoder.embed(color.photos_to_gray(images)), labels)
         self.chroma = np.stack([features.mean_chroma(images[labels == b]) for b in breeds])
         return self
 
@@ -116,7 +117,7 @@ class Nearest:
     def fit(self, arrays):
         """Keeps `arrays["images"]`, uint8 `[N, H, W, 3]`, and their features; returns itself."""
         self.images = arrays["images"]
-        self.directions = self._embed(features.luma(self.images))
+        self.directions = self._embed(color.photos_to_gray(self.images))
         return self
 
     def find(self, gray):
