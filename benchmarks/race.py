@@ -8,6 +8,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+REST = 0.2  # seconds after which the threads of whoever ran before no longer spin
 PACKAGES = ("tensorflow", "keras", "torch", "onnxruntime", "ai-edge-litert", "numpy", "pillow")
 
 
@@ -66,6 +67,7 @@ def race(runners, *, repetitions, warm=False):
         # Who goes first changes: a processor that slows down under load treats all alike.
         shift = repetition % len(names)
         for name in names[shift:] + names[:shift]:
+            time.sleep(REST)
             started = time.perf_counter()
             runners[name]()
             seconds[name].append(time.perf_counter() - started)

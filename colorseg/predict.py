@@ -18,6 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import scipy.sparse
 from keras import ops
 from PIL import Image
 from tqdm import tqdm
@@ -84,10 +85,12 @@ def colorize(photo, model, *, size=None):
     photo = _check_photo(photo)
     encoding = _find_task(model, "color").encoding
     gray, output = _run(photo, model, "color", size)
-    u, v = _to_planes(encoding.decode_chroma(gray, output))
+    chroma = _to_numpy(encoding.decode_chroma(gray, output))
+    # What the chroma adds to Y in R, G and B; as this is linear, it can be enlarged as well.
+    difference = chroma @ RGB_FROM_YUV[:, 1:].T.astype(np.float32)
     colored = np.empty((*photo.shape[:2], 3), np.uint8)
-    for rows, planes in _enlarged_bands([u, v], photo.shape):
-        colored[rows] = _recolor(_luma(photo[rows]), *planes)
+    for rows, band in _enlarged_bands(difference, photo.shape):
+        _recolor(_luma(photo[rows]), band, out=colored[rows])
     return colored
 
 
@@ -109,10 +112,10 @@ def segment(photo, model, *, size=None):
     _find_task(model, "mask")
     _, logits = _run(photo, model, "mask", size)
     # Probabilities, since logits of one overly sure pixel would spread when enlarged.
-    probabilities = _to_planes(ops.softmax(logits, axis=-1))
+    probabilities = _to_numpy(ops.softmax(logits, axis=-1))
     classes = np.empty(photo.shape[:2], np.uint8)
-    for rows, planes in _enlarged_bands(probabilities, photo.shape):
-        classes[rows] = np.argmax(planes, axis=0)
+    for rows, band in _enlarged_bands(probabilities, photo.shape):
+        classes[rows] = np.argmax(band, axis=1)
     return classes
 
 
@@ -241,32 +244,31 @@ def _choose_size(shape, model, size):
     return network_size(shape[:2], int(size))
 
 
-def _to_planes(small):
-    """Splits `[1, h, w, C]` into C arrays `[h, w]`."""
+def _to_numpy(small):
+    """Returns `[h, w, C]`, float32, of a tensor `[1, h, w, C]`."""
     small = np.asarray(ops.convert_to_numpy(small)[0], np.float32)
     if not np.isfinite(small).all():
         raise ValueError("the model predicts NaN or infinity: its weights are damaged; load others")
-    return [np.ascontiguousarray(small[..., i]) for i in range(small.shape[-1])]
+    return small
 
 
-def _enlarged_bands(planes, shape):
-    """Yields (rows, bands): planes `[h, w]` resized to the photograph, some rows at a time.
+def _enlarged_bands(small, shape):
+    """Yields (rows, band): `small` `[h, w, C]` in the photograph's size, as `[rows, C, W]`.
 
-    Each band is cut from the small plane by its exact, fractional box; the filter sees the pixels
-    beyond, so that the bands join without a seam.
+    Resizing is separable: all columns are enlarged at once, the rows band by band, by the weights
+    that the filter has for them. So the bands join without a seam.
     """
     height, width = shape[:2]
-    images = [Image.fromarray(plane) for plane in planes]
+    resize = functools.partial(Image.Image.resize, resample=Image.Resampling.BICUBIC)
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(small, -1, 0)]
+    wide = np.concatenate([resize(plane, (width, plane.height)) for plane in planes], axis=1)
+    one_hot = Image.fromarray(np.eye(len(small), dtype=np.float32))
+    # A few weights a row. (A dense product would wake threads that the network then waits for.)
+    weights = scipy.sparse.csr_array(np.asarray(resize(one_hot, (len(small), height))))
     n_rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, n_rows):
-        bottom = min(top + n_rows, height)
-        scale = images[0].height / height
-        box = (0, top * scale, images[0].width, min(bottom * scale, images[0].height))
-        size = (width, bottom - top)
-        yield (
-            slice(top, bottom),
-            [np.asarray(image.resize(size, Image.Resampling.BICUBIC, box)) for image in images],
-        )
+        rows = slice(top, min(top + n_rows, height))
+        yield rows, (weights[rows] @ wide).reshape(-1, small.shape[-1], width)
 
 
 def _luma(values):
@@ -276,24 +278,22 @@ def _luma(values):
     return values @ (LUMA_WEIGHTS / 255).astype(np.float32)
 
 
-def _recolor(y, u, v):
-    """Returns uint8 RGB `[H, W, 3]` of luma in [0, 1] and chroma `[H, W]`, fitted to the gamut.
+def _recolor(y, difference, *, out):
+    """Writes uint8 RGB `[H, W, 3]` into `out`: luma `[H, W]` in [0, 1] and what color adds to it.
 
-    The rule is that of `color.fit_to_gamut`, on planes. The differences of the channels from Y
+    The rule is that of `color.fit_to_gamut`. The differences `[H, 3, W]` of the channels from Y
     have a weighted mean of 0, so the largest is positive and bounded by white, the smallest
     negative and bounded by black; scaling all three by the same share keeps Y.
     """
-    weights = RGB_FROM_YUV[:, 1:].astype(np.float32)
-    red, green, blue = (of_u * u + of_v * v for of_u, of_v in weights)
-    highest = np.maximum(np.maximum(red, green), blue)
-    lowest = np.minimum(np.minimum(red, green), blue)
+    red, green, blue = np.moveaxis(difference, 1, 0)
+    white, black = 1 - y, -y
+    highest = np.maximum(np.maximum(red, green), np.maximum(blue, white))
+    lowest = np.minimum(np.minimum(red, green), np.minimum(blue, black))
     tiny = np.float32(1e-7)
-    share = np.minimum((1 - y) / np.maximum(highest, tiny), y / np.maximum(-lowest, tiny))
-    share = np.minimum(share, 1)
-    rgb = np.empty((*y.shape, 3), np.uint8)
-    for channel, difference in enumerate((red, green, blue)):
-        rgb[..., channel] = (y + share * difference) * 255 + np.float32(0.5)
-    return rgb
+    share = 255 * np.minimum(white / (highest + tiny), black / (lowest - tiny))
+    y = 255 * y + np.float32(0.5)
+    for channel, plane in enumerate((red, green, blue)):
+        out[..., channel] = share * plane + y
 
 
 def _check_photo(photo):

@@ -188,15 +188,26 @@ def test_bands_join_without_a_seam(monkeypatch, shape):
 def test_chroma_is_enlarged_smoothly():
     # 0 in the left half and 1 in the right. Enlarged 8 times, it changes by small steps, and far
     # from the edge it is as predicted.
-    small = np.zeros((32, 64), np.float32)
+    small = np.zeros((32, 64, 1), np.float32)
     small[:, 32:] = 1
-    band = np.concatenate([band for _, (band,) in predict._enlarged_bands([small], (256, 512))])
+    band = np.concatenate([band[:, 0] for _, band in predict._enlarged_bands(small, (256, 512))])
     assert band.shape == (256, 512)
     assert np.abs(np.diff(band, axis=1)).max() < 0.2
     np.testing.assert_allclose(band[:, :200], 0, atol=1e-6)
     np.testing.assert_allclose(band[:, 300:], 1, atol=1e-6)
     # The edge stays between the columns 255 and 256, where it is in the photograph.
     np.testing.assert_allclose(band[:, 255] + band[:, 256], 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (37, 61), (5, 7)])
+def test_enlarging_in_bands_is_pillows_resize(monkeypatch, shape):
+    monkeypatch.setattr(predict, "BAND_PIXELS", 3 * shape[1])
+    small = np.random.default_rng(0).random((32, 64, 2), dtype="float32")
+    bands = np.concatenate([band for _, band in predict._enlarged_bands(small, shape)])
+    for channel in (0, 1):
+        plane = Image.fromarray(small[..., channel].copy())
+        whole = plane.resize(shape[::-1], Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(bands[:, channel], whole, atol=1e-5)
 
 
 def test_the_gamut_is_fitted_as_in_color():
@@ -206,9 +217,10 @@ def test_the_gamut_is_fitted_as_in_color():
     u, v = rng.normal(0, 0.5, (2, 50, 60)).astype("float32")
     u[1, :5] = v[1, :5] = 0
     expected = color.fit_to_gamut(color.yuv_to_rgb(np.stack([y, u, v], axis=-1)))
-    np.testing.assert_allclose(
-        predict._recolor(y, u, v), keras.ops.convert_to_numpy(expected) * 255, atol=0.51
-    )
+    difference = np.moveaxis(np.stack([u, v], axis=-1) @ color.RGB_FROM_YUV[:, 1:].T, -1, 1)
+    colored = np.empty((50, 60, 3), np.uint8)
+    predict._recolor(y, difference.astype("float32"), out=colored)
+    np.testing.assert_allclose(colored, keras.ops.convert_to_numpy(expected) * 255, atol=0.51)
 
 
 # The network's size
