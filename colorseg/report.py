@@ -18,7 +18,7 @@ from pathlib import Path
 from colorseg import files
 from colorseg.evaluation import to_markdown
 from colorseg.metrics import METRICS
-from colorseg.presets import DERIVED, Config
+from colorseg.presets import DERIVED, PRESETS, Config
 from colorseg.training import read_history
 
 COLOR_COLUMNS = (
@@ -101,8 +101,8 @@ def report(folder):
         `kind`, one of `KINDS`, the `epochs` trained, the number of `hints`, and `ms`, the time that
         a photograph takes), `apart` (names of those that were given hints or not all photographs,
         and which), `ratios` (of the others' color errors to gray's), `runs` (what was trained, for
-        how long), `curves` (per name and seed, the columns of the history), `epochs_to_reach`,
-        `times`, `claims`, and `recipes`, see `compare_recipes`.
+        how long, and what it `changed` in its preset), `curves` (per name and seed, the columns of
+        the history), `epochs_to_reach`, `times`, `claims`, and `recipes`, see `compare_recipes`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
@@ -331,10 +331,10 @@ def compare_recipes(results):
     ]
 
 
-def _changes(config, base):
+def _changes(config, base, *, free=()):
     """Returns the options by which a configuration departs from another, in words."""
     here, there = map(_complete, (config, base))
-    free = ("tasks", "preset", *DERIVED)
+    free = ("tasks", "preset", *DERIVED, *free)
     changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
     tasks = {
         f"tasks.{task}": weight
@@ -690,7 +690,16 @@ def _describe(group):
         "epochs": [environment["epochs"] for environment in environments],
         "minutes": [round(e["training_seconds"] / 60) for e in environments],
         "device": sorted({", ".join(e["devices"]) for e in environments}),
+        "changed": _departures(group[0].config),
     }
+
+
+def _departures(config):
+    """Returns how a run departs from its preset, in words, but for seed and length."""
+    if config.get("preset") not in PRESETS:
+        return "not a preset"
+    preset = dataclasses.asdict(PRESETS[config["preset"]])
+    return _changes(config, preset, free=("seed", "epochs"))
 
 
 def _characterize(group):

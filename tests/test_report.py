@@ -1,9 +1,11 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from colorseg import files, report
+from colorseg.presets import PRESETS
 
 METRICS = {
     "psnr": 20.0,
@@ -327,6 +329,21 @@ def test_an_older_run_has_the_defaults_of_what_it_does_not_say(tmp_path):
     files.write_json(folder / "config.json", {"seed": 1, "epochs": 1, "color_stride": 2})
     with pytest.raises(ValueError, match="differ in color_stride"):
         report.report(tmp_path)
+
+
+def test_runs_tell_how_they_depart_from_their_preset(tmp_path):
+    write_run(tmp_path, "mine", 0, chroma=[0.05])
+    presets = {"color": {}, "mask": {"precision": "mixed_bfloat16", "seed": 3, "epochs": 9}}
+    for name, changes in presets.items():
+        write_run(tmp_path, name, 0, chroma=[0.05])
+        config = dataclasses.asdict(PRESETS[name]) | {"preset": name} | changes
+        files.write_json(tmp_path / f"{name}-seed0" / "config.json", config)
+    runs = report.report(tmp_path)["runs"]
+    assert {name: run["changed"] for name, run in runs.items()} == {
+        "mine": "not a preset",
+        "color": "nothing",
+        "mask": "precision=mixed_bfloat16",
+    }
 
 
 def test_recipes_are_told_apart_by_what_they_change(tmp_path):
