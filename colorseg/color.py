@@ -143,7 +143,7 @@ def add_chroma(gray, chroma):
 def fit_to_gamut(rgb):
     """Brings out-of-gamut colors into `[0, 1]` by mixing them with the gray of the same luma.
 
-    A color is Y + (rgb - Y). Shrinking the difference towards 0 keeps luma and hue and gives up
+    A color is Y + (rgb - Y). Shrinking the difference toward 0 keeps luma and hue and gives up
     saturation only; clipping each channel by itself would shift all three. Luma moves only
     where Y itself is outside `[0, 1]`.
 

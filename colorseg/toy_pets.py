@@ -238,7 +238,7 @@ class _Pose:
     far_legs: list
     tail: tuple
     head: tuple
-    droop: float  # turns the tail towards the ground, radians
+    droop: float  # turns the tail toward the ground, radians
     size: float  # body units that a picture's short side should hold
 
 
