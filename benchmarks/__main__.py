@@ -74,14 +74,15 @@ def to_markdown(results):
     """Returns the page of what was measured."""
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    before = machine["load_before"]
+    load = "" if before is None else f", load {before:.1f} before"
     lines = [HEAD]
     if results["tiny"]:
         lines.append("**Tried on tiny pictures: these figures mean nothing.**\n")
     lines += [
         f"Measured {results['finished']} at commit {results['git_commit']}, "
         f"{results['repetitions']} repetitions, on {machine['processor']}, "
-        f"{machine['cpu_count']} cores, {machine['platform']}, load {machine['load_before']:.1f} "
-        f"before; {versions}.",
+        f"{machine['cpu_count']} cores, {machine['platform']}{load}; {versions}.",
         "",
         "| what | colorseg | peer | result | aim | |",
         "|---|---|---|---:|---:|---|",

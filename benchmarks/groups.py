@@ -499,9 +499,9 @@ def floor(settings):
     floors = [operations / speed for speed in speeds]
     row = Row(
         f"a batch of {count} through the network, {side} px",
-        f"Keras, compiled ({each(seconds['network'])})",
+        f"Keras, compiled ({each(seconds['network'], count)})",
         f"its {operations / count / 1e9:.2f} GFLOP a photograph at the machine's "
-        f"{np.median(speeds) / 1e9:.0f} GFLOP/s in a matrix product ({each(floors)})",
+        f"{np.median(speeds) / 1e9:.0f} GFLOP/s in a matrix product ({each(floors, count)})",
         [ours / least for ours, least in zip(seconds["network"], floors, strict=True)],
         unit="x the floor",
     )

@@ -34,7 +34,6 @@ def build_discriminator(channels):
     return keras.Model(inputs, x, name="discriminator")
 
 
-@keras.saving.register_keras_serializable("colorseg")
 class AdversarialModel(keras.Model):
     """A network of `build_unet` with a `color` head, and the discriminator that it has to fool.
 

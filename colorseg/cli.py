@@ -13,8 +13,8 @@ import sys
 from colorseg.presets import PRESETS, preset
 from colorseg.workers import quiet
 
-EPILOG = """exit codes: 0 all done; 1 some photographs were skipped, or training failed;
-2 wrong options or bad input; 130 interrupted"""
+EPILOG = """exit codes: 0 all done; 1 some photographs were skipped, training failed, or an exported
+file differs; 2 wrong options or bad input; 130 interrupted"""
 DATA_HELP = (
     "oxford_iiit_pet, toy_pets, or a folder of photographs, optionally with images/ and masks/"
 )
@@ -203,7 +203,7 @@ def _add_colorize(commands):
     command.add_argument(
         "--format",
         default="png",
-        help="png keeps the luma exactly, jpeg is smaller (%(default)s)",
+        help="png keeps the luma to within rounding, jpeg is smaller (%(default)s)",
     )
 
 

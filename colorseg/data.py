@@ -251,7 +251,7 @@ def photos(count=4):
 
 def pets_are_prepared():
     """Whether Oxford-IIIT Pet is on this machine, ready to be read without a download."""
-    return _pets_builder().info.splits.get("train") is not None
+    return pets_builder().is_prepared()
 
 
 # Augmentation. Image and mask move together; the targets are derived afterwards.
@@ -290,8 +290,8 @@ def _warp(batch, *, mirror, zoom=1.0, stretch=1.0, angle=0.0, shift_x=0.0, shift
     """Maps images and masks alike, about their center; outside, they are continued mirrored.
 
     Images should be float: TensorFlow cuts uint8 down to the next integer, half a level too dark.
-    Each factor is one number or one a photograph: `zoom` below 1 enlarges, `stretch` widens x
-    against y, `angle` is in radians, shifts are shares of the width and the height.
+    Each factor is one number or one a photograph: `zoom` below 1 enlarges, `stretch` above 1
+    narrows x against y, `angle` is in radians, shifts are shares of the width and the height.
     """
     height, width = batch["images"].shape[1:3]
     center_x, center_y = (width - 1) / 2, (height - 1) / 2
@@ -359,7 +359,7 @@ def _source(name):
 
 
 def _pets():
-    return Source(_load_pets, tuple(_pets_builder().info.features["label"].names))
+    return Source(_load_pets, tuple(pets_builder().info.features["label"].names))
 
 
 def _toys():
@@ -369,7 +369,8 @@ def _toys():
 SOURCES = {"oxford_iiit_pet": _pets, "toy_pets": _toys}
 
 
-def _pets_builder():
+def pets_builder():
+    """Returns the builder of TensorFlow Datasets for Oxford-IIIT Pet."""
     import tensorflow_datasets as tfds  # noqa: PLC0415 - takes a second, and toys do without
 
     return tfds.builder("oxford_iiit_pet:4.*.*")
@@ -378,7 +379,7 @@ def _pets_builder():
 def _load_pets(split):
     import tensorflow_datasets as tfds  # noqa: PLC0415
 
-    builder = _pets_builder()
+    builder = pets_builder()
     try:
         builder.download_and_prepare()
     except Exception as error:  # whatever the network, the disk or TFDS have to say
@@ -457,6 +458,7 @@ def _load_folder(folder, split):
             f"{folder} has too few photographs for a split {split!r}; "
             "put at least three in it, or use --split all"
         )
+    _check_masks(masks, [name for _, name in found])
 
     def read():
         for name in names:
@@ -485,10 +487,27 @@ def _split_names(names, split):
     return sorted(parts[split])
 
 
+def _find_mask(masks, name):
+    """Returns the path of a photograph's mask, None if it has none."""
+    candidates = (name.with_suffix(".png"), name.with_name(f"{name.stem}_mask.png"))
+    return next((masks / c for c in candidates if masks and (masks / c).is_file()), None)
+
+
+def _check_masks(masks, names):
+    """Raises a ValueError if two photographs would be given one mask."""
+    owners = {}
+    for name in names:
+        mask = _find_mask(masks, name)
+        if mask and (other := owners.setdefault(mask, name)) != name:
+            raise ValueError(
+                f"{other} and {name} would both get the mask {mask}; rename one of them, and its "
+                "mask"
+            )
+
+
 def _read_mask(masks, name, shape):
     """Returns class ids `[H, W, 1]` of Oxford's codes; all `VOID` where there is no mask file."""
-    candidates = (name.with_suffix(".png"), name.with_name(f"{name.stem}_mask.png"))
-    path = next((masks / c for c in candidates if masks and (masks / c).is_file()), None)
+    path = _find_mask(masks, name)
     if path is None:
         return np.full((*shape, 1), VOID, np.uint8)
     codes = photo.read_labels(path)

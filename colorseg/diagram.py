@@ -6,9 +6,10 @@ import math
 import keras
 from keras import layers
 
-from colorseg.model import STRIDE
+from colorseg.extras import import_extra
+from colorseg.model import check_size
 from colorseg.predict import DEFAULT_SIZE
-from colorseg.viz import BLUE, DPI, GREEN, ORANGE, WIDTH, require
+from colorseg.viz import BLUE, DPI, GREEN, ORANGE, WIDTH
 
 DEEPEST = 5
 
@@ -191,9 +192,7 @@ def _describe(tensors):
 def _shapes(model, tensors, image_size):
     """Returns a function from one of the tensors, or the input, to its shape without batch."""
     size = image_size or getattr(model, "image_size", None) or DEFAULT_SIZE
-    height, width = (size, size) if isinstance(size, int) else size
-    if height % STRIDE or width % STRIDE:
-        raise ValueError(f"`image_size` must be multiples of {STRIDE} pixels, got {image_size}")
+    height, width = check_size(size)
     tensors = [model.input, *tensors]
     input_shape = (1, height, width, model.input_shape[-1])
     found = keras.Model(model.input, tensors).compute_output_shape(input_shape)
@@ -212,7 +211,7 @@ TURN = 0.14  # how far above P5's middle the decoder starts; its heads as far be
 
 def draw_sketch(sketch):
     """Draws a `Sketch`; returns `matplotlib.figure.Figure`."""
-    plt = require("matplotlib.pyplot")
+    plt = import_extra("matplotlib.pyplot", "book")
     n_upper = len(sketch.heads) - len(sketch.deep_heads)
     top = DEEPEST + 0.35 + 0.5 * max(n_upper - 1, 0)
     lines = _legend(sketch)
@@ -310,7 +309,7 @@ def _length(channels):
 def _bar(ax, x, y, channels, color, *, height=BAR, number=None):
     """Draws a bar from `x` on and returns where it ends."""
     length = _length(channels)
-    rectangle = require("matplotlib.patches").Rectangle
+    rectangle = import_extra("matplotlib.patches", "book").Rectangle
     ax.add_patch(rectangle((x, y - height / 2), length, height, facecolor=color, edgecolor="white"))
     if number is not None:
         ax.text(

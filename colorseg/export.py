@@ -31,10 +31,10 @@ from keras import ops
 import colorseg
 from colorseg import color, data
 from colorseg.files import replacing
-from colorseg.model import STRIDE, _check_size, _enlarge
+from colorseg.model import STRIDE, check_size, enlarge
 from colorseg.photo import make_folder
 from colorseg.predict import DEFAULT_SIZE
-from colorseg.registry import look_up
+from colorseg.registry import check_known, look_up
 from colorseg.tasks import MASK_CLASSES
 
 PACKAGES = {
@@ -73,7 +73,7 @@ def export_model(network, path, *, precision="float32", photos=None, image_size=
     """
     path = Path(path)
     packages = look_up(PACKAGES, path.suffix.lower(), kind="suffix of an exported network")
-    look_up(dict.fromkeys(PRECISIONS), precision, kind="precision")
+    check_known(PRECISIONS, precision, kind="precision")
     _check_photos(photos, precision)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -86,7 +86,7 @@ def export_model(network, path, *, precision="float32", photos=None, image_size=
     is_onnx = path.suffix.lower() == ".onnx"
     size = _choose_size(network, image_size)
     if None in size and not is_onnx:
-        size = _check_size(network.image_size or DEFAULT_SIZE)
+        size = check_size(network.image_size or DEFAULT_SIZE)
     gray = None if photos is None else _resize(color.photos_to_gray(photos), size)
     graph = _readable(network, size, batch=None if is_onnx else 1)
     write = _write_onnx if is_onnx else _write_litert
@@ -238,7 +238,7 @@ class _Outputs(keras.layers.Layer):
         if self.stride > 1:
             gray = ops.average_pool(gray, self.stride, data_format="channels_last")
         chroma = self.encoding.decode_chroma(gray, output)
-        return _enlarge(chroma, self.stride) if self.stride > 1 else chroma
+        return enlarge(chroma, self.stride) if self.stride > 1 else chroma
 
 
 def _readable(network, size, *, batch):
@@ -257,7 +257,7 @@ def _color_stride(network):
 
 def _choose_size(network, image_size):
     """Returns the (height, width) that a file can take, None twice for any."""
-    size, built_for = _check_size(image_size), network.input_shape[1:3]
+    size, built_for = check_size(image_size), network.input_shape[1:3]
     if None in built_for:
         return size
     if size not in (built_for, (None, None)):

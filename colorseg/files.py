@@ -38,14 +38,29 @@ def remove_temporaries(folder, process):
 
 
 def remove_leftovers(paths):
-    """Removes what killed processes left of `replacing` any of these paths."""
+    """Removes what killed processes, not running ones, left of `replacing` any of these paths."""
     paths = {Path(path) for path in paths}
     for folder in {path.parent for path in paths}:
         for temporary in folder.glob(".*-*"):
             process, _, name = temporary.name[1:].partition("-")
-            if process.isdigit() and folder / name in paths:
+            is_ours = process.isdigit() and folder / name in paths
+            if is_ours and not _is_other_running(int(process)):
                 with contextlib.suppress(OSError):
                     temporary.unlink()
+
+
+def _is_other_running(process):
+    """Whether a process, by its number, is running and not this one."""
+    # Windows has no such signal, and lets nobody remove a file that is open.
+    if os.name == "nt" or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def write_text(path, text):

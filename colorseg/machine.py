@@ -34,19 +34,36 @@ def devices():
     if keras.backend.backend() == "jax":
         import jax  # noqa: PLC0415 - only where it is the backend
 
-        return [device.device_kind for device in jax.devices()]
+        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+        return names or ["cpu"]
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
     return names or ["cpu"]
 
 
 def git_commit():
-    """Returns the commit of the package's source, None if it is not in a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """Returns the commit of the package's source, with `-dirty` behind it if files were changed.
+
+    None if the source is not kept in a repository, be it that it lies in somebody else's.
+    """
+    here = Path(__file__)
+    commands = (
+        ["ls-files", "--error-unmatch", here.name],
+        ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+    )
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        _, commit = (
+            subprocess.run(
+                ["git", "-C", str(here.parent), *command],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for command in commands
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return commit.strip()
 
 
 def describe_weights(weights):

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from colorseg import encodings, files, presets
-from colorseg.registry import look_up
+from colorseg.registry import check_known, look_up
 from colorseg.tasks import Features, breed_task, color_task, mask_task
 
 STRIDE = 32
@@ -97,12 +97,12 @@ def build_unet(
 
     Raises:
         ValueError: on an unknown name, an impossible size, no task or two of one name, or
-            encoder weights that do not fit.
+            encoder weights that do not fit or cannot be downloaded.
     """
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"`tasks` must be one or more tasks of different names, got {names}")
-    height, width = _check_size(image_size)
+    height, width = check_size(image_size)
     decoder = look_up(DECODERS, decoder, kind="decoder")
     entry = look_up(ENCODERS, encoder, kind="encoder")
 
@@ -130,7 +130,7 @@ def build_encoder(name, *, weights=None, freeze="batchnorm"):
         freeze: as in `build_unet`.
 
     Raises:
-        ValueError: if a name is unknown or the weights do not fit.
+        ValueError: if a name is unknown, or the weights do not fit or cannot be downloaded.
     """
     entry = look_up(ENCODERS, name, kind="encoder")
     freezes = {
@@ -139,15 +139,9 @@ def build_encoder(name, *, weights=None, freeze="batchnorm"):
         "nothing": lambda layer: False,
     }
     is_frozen = look_up(freezes, freeze, kind="freeze")
-    # Imagenet weights load without a warning about the size only at a size they come in.
-    shape = (224, 224, 3) if weights == "imagenet" else (None, None, 3)
-    base = entry.build(
-        include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape
-    )
+    base = entry.build(include_top=False, weights=None, input_shape=(None, None, 3))
     if weights == "imagenet":
-        pretrained = base.get_weights()
-        base = entry.build(include_top=False, weights=None, input_shape=(None, None, 3))
-        base.set_weights(pretrained)
+        base.set_weights(_fetch_weights(entry))
     elif weights is not None:
         load_weights(base, weights)
     encoder = keras.Model(
@@ -158,6 +152,19 @@ def build_encoder(name, *, weights=None, freeze="batchnorm"):
         if freeze == "nothing" and isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.9
     return encoder
+
+
+def _fetch_weights(entry):
+    """Returns an encoder's weights from ImageNet, which Keras downloads once."""
+    try:
+        # At a size that they come in, they load without a warning about the size.
+        base = entry.build(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
+    except Exception as error:  # Keras raises nothing more precise where it cannot download
+        raise ValueError(
+            f'cannot fetch the encoder\'s weights "imagenet" ({error}); go online, or name a file '
+            "of them (--encoder-weights PATH), or start from random ones (--encoder-weights none)"
+        ) from error
+    return base.get_weights()
 
 
 def build_from_config(config, *, image_size=None, encoder_weights=None):
@@ -264,7 +271,7 @@ def load_weights(model, path):
     try:
         # Keras only warns of layers that it does not find in the file.
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
     except Exception as error:  # h5py and Keras raise a dozen kinds for a bad file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
@@ -287,7 +294,7 @@ def _paper_decoder(pyramid):
         x = layers.Concatenate(name=f"{name}_skip")([x, skip])
 
     def pixels(channels, name, stride=1):
-        look_up({1: None}, stride, kind="stride of the paper's decoder")
+        check_known((1,), stride, kind="stride of the paper's decoder")
         y = layers.Conv2DTranspose(100, 3, padding="same", name=f"{name}_1")(x)
         y = layers.Conv2DTranspose(50, 3, padding="same", name=f"{name}_2")(y)
         return layers.Conv2DTranspose(
@@ -297,6 +304,7 @@ def _paper_decoder(pyramid):
     return pixels
 
 
+@keras.saving.register_keras_serializable("colorseg")
 class _Enlarge(layers.UpSampling2D):
     """Bilinear; its base class cannot be traced for photographs of any size."""
 
@@ -304,10 +312,11 @@ class _Enlarge(layers.UpSampling2D):
         super().__init__(**{"interpolation": "bilinear", **options})
 
     def call(self, x):
-        return _enlarge(x, self.size) if None in x.shape[1:3] else super().call(x)
+        return enlarge(x, self.size) if None in x.shape[1:3] else super().call(x)
 
 
-def _enlarge(x, factor):
+def enlarge(x, factor):
+    """Returns `[B, H, W, C]` enlarged by a factor, bilinearly, for sizes that are not known yet."""
     import tensorflow as tf  # noqa: PLC0415 - the only backend that traces without a size
 
     return tf.image.resize(x, tf.shape(x)[1:3] * factor)
@@ -381,7 +390,12 @@ DECODERS = {
 }
 
 
-def _check_size(image_size):
+def check_size(image_size):
+    """Returns (height, width) of an `image_size` of `build_unet`, twice None for None.
+
+    Raises:
+        ValueError: if they are not multiples of `STRIDE`; the message has a size that would work.
+    """
     if image_size is None:
         return None, None
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from colorseg import __version__, files, workers
 from colorseg.color import LUMA_WEIGHTS, RGB_FROM_YUV
-from colorseg.model import build_from_config
+from colorseg.model import STRIDE, build_from_config
 from colorseg.photo import (
     PhotoError,
     find_photos,
@@ -37,7 +37,6 @@ from colorseg.photo import (
 from colorseg.presets import Config
 from colorseg.registry import look_up
 
-STRIDE = 32
 DEFAULT_SIZE = 128
 MAX_STRETCH = 8  # longest side of the network's copy, in units of `size`
 BAND_PIXELS = 1 << 16  # small enough for a band's planes to stay in the processor's cache

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from colorseg.registry import look_up
+from colorseg.registry import check_known, look_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +122,13 @@ def preset(name, **changes):
             field that is derived (`preset`, `n_breeds`, `prior`), or a value of the wrong kind.
     """
     config = look_up(PRESETS, name, kind="preset")
-    options = {field.name: None for field in dataclasses.fields(Config)}
-    for derived in ("preset", *DERIVED):
-        del options[derived]
+    options = {field.name for field in dataclasses.fields(Config)} - {"preset", *DERIVED}
     for option in changes:
-        look_up(options, option, kind="option")
+        check_known(options, option, kind="option")
     weights = changes.pop("tasks", {})
     if not isinstance(weights, dict):
         raise ValueError(f"tasks must be weights by task, such as tasks.mask=0.3, got {weights!r}")
     for task in weights:
-        look_up(config.tasks, task, kind=f"task of {name}")
+        check_known(config.tasks, task, kind=f"task of {name}")
     tasks = {**config.tasks, **weights}
     return dataclasses.replace(config, preset=name, tasks=tasks, **changes)

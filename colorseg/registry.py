@@ -1,4 +1,4 @@
-"""Looking a name up in a registry, with an error that lists the known names."""
+"""Looking a name up, with an error that lists the known names."""
 
 
 def look_up(registry, name, *, kind):
@@ -12,6 +12,11 @@ def look_up(registry, name, *, kind):
     Raises:
         ValueError: if the name is unknown; the message lists the known ones.
     """
-    if name not in registry:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(map(str, sorted(registry)))}")
+    check_known(registry, name, kind=kind)
     return registry[name]
+
+
+def check_known(names, name, *, kind):
+    """Raises the ValueError of `look_up` if a name is not among some names."""
+    if name not in names:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(map(str, sorted(names)))}")

@@ -212,8 +212,9 @@ def write_report(folder):
 def join_seeds(metrics):
     """Joins the metrics of runs that differ in their seed.
 
-    The value is the mean. The interval's half-width joins, as independent errors, the runs' mean
-    half-width over images and twice the standard error over seeds; one run keeps its own.
+    The value is the mean, for each metric that all runs have. The interval's half-width joins, as
+    independent errors, the runs' mean half-width over images and twice the standard error over
+    seeds; one run keeps its own.
 
     Args:
         metrics: list of what `evaluate` returned.
@@ -221,7 +222,7 @@ def join_seeds(metrics):
     if len(metrics) == 1:
         return metrics[0]
     joined = {}
-    for name in metrics[0]:
+    for name in (name for name in metrics[0] if all(name in row for row in metrics)):
         values = [row[name]["value"] for row in metrics]
         mean = sum(values) / len(values)
         variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
@@ -280,7 +281,10 @@ def compare_times(by_name):
 
     None where one of the three is missing, or they ran on different devices.
     """
-    groups = [by_name.get(name, []) for name in ("multitask", "color", "mask")]
+    groups = [
+        [run for run in by_name.get(name, []) if run.history]
+        for name in ("multitask", "color", "mask")
+    ]
     devices = {tuple(run.environment["devices"]) for group in groups for run in group}
     if not all(groups) or len(devices) != 1:
         return None
@@ -403,11 +407,13 @@ class Claim:
         needs: names of the results that decide it.
         check: function of those results, a list of `Result` for each name, to (our figures in
             words, verdict).
+        column: of `history.csv`, that all their runs must have; "" if the metrics will do.
     """
 
     text: str
     needs: tuple[str, ...]
     check: Callable
+    column: str = ""
 
 
 def _reaches(*metrics, level):
@@ -499,6 +505,7 @@ CLAIMS = (
         "Trained on masks as well, it passes 95 % accuracy sooner (in epoch 15 against 25).",
         ("paper_multitask", "paper_color"),
         _is_sooner,
+        column="val_color_argmax_accuracy",
     ),
     Claim(
         "Its masks reach a mIoU of 74 %.",
@@ -514,6 +521,7 @@ CLAIMS = (
         "One network for both takes longer than one for color, but less than two.",
         ("multitask", "color", "mask"),
         _is_between_one_and_two,
+        column="seconds",
     ),
     Claim(
         "It distinguishes grass and snow perfectly.",
@@ -536,7 +544,11 @@ def check_claims(by_name):
     for claim in CLAIMS:
         groups = [by_name.get(name, []) for name in claim.needs]
         apart = [group[0].name for group in groups if group and _why_apart(group[0].environment)]
-        missing = [n for n, group in zip(claim.needs, groups, strict=True) if not group] + apart
+        missing = [
+            name
+            for name, group in zip(claim.needs, groups, strict=True)
+            if not group or (claim.column and not _has_all(group, claim.column))
+        ] + apart
         if missing:
             ours, verdict = f"missing: {', '.join(missing)}", "not run yet"
         else:
@@ -740,3 +752,7 @@ def _columns(history):
 
 def _has(history, column):
     return bool(history) and column in history[0]
+
+
+def _has_all(group, column):
+    return all(_has(result.history, column) for result in group)

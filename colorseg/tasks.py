@@ -1,8 +1,9 @@
 """Tasks: what a network learns. The one axis along which data, model and training vary.
 
 A `Task` says everything about one output: what its target is, which head predicts it, how it is
-trained and scored. Data, model and compile loop over a list of tasks and know none by name, so a
-new task is a new function in this file.
+trained and scored. Batches, network and compile loop over a list of tasks and know none by name,
+so a new task is a new function in this file. (That `train` knows it by name, too, takes a line in
+`model.build_from_config`; that it refuses data without its labels, one in `data.check_labels`.)
 """
 
 import dataclasses

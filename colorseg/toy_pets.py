@@ -225,7 +225,6 @@ _BREEDS = {
 }
 # fmt: on
 BREEDS = tuple(_BREEDS)
-SPECIES = tuple(breed.species for breed in _BREEDS.values())
 
 
 @dataclass(frozen=True)

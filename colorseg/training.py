@@ -18,6 +18,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -34,8 +35,13 @@ from colorseg.evaluation import NetworkMethod, Stopwatch, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
 from colorseg.photo import make_folder
 from colorseg.presets import DERIVED
-from colorseg.registry import look_up
+from colorseg.registry import check_known, look_up
 from colorseg.tasks import compile_args
+
+RUN_FILES = (
+    *("config.json", "history.csv", "last.weights.h5", "best.weights.h5"),
+    *("environment.json", "metrics.json"),
+)
 
 
 class TrainingError(RuntimeError):
@@ -66,7 +72,7 @@ def train(config, out, *, devices=1, hosts=(), host_id=None, progress=True):
     """
     out = Path(out)
     look_up(SCHEDULES, config.schedule, kind="schedule")
-    look_up({"best": None, "last": None}, config.select, kind="select")
+    check_known(("best", "last"), config.select, kind="select")
     if not host_id:
         _check_folder(out, config)
         if (out / "metrics.json").exists():
@@ -144,16 +150,17 @@ def publish(run_dir, folder):
         folder: where to; `model.PRETRAINED / NAME` ships with the package.
 
     Raises:
-        ValueError: if the run is not finished.
+        ValueError: if the run is not finished, or a weight is beyond the range of float16.
     """
     run_dir, folder = Path(run_dir), Path(folder)
     _check_finished(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     network = load_run(run_dir)
     weights = f"{network.config.select}.weights.h5"
-    with files.replacing(folder / weights) as temporary:
-        network.save_weights(temporary)
-        _halve(temporary)
+    with files.replacing(folder / weights) as temporary, tempfile.TemporaryDirectory() as scratch:
+        full = Path(scratch, weights)
+        network.save_weights(full)
+        _halve(full, temporary)
     keep_record(run_dir, folder, published_sha256={weights: files.sha256(folder / weights)})
     config, environment, metrics = (
         json.loads((folder / f"{name}.json").read_text())
@@ -167,9 +174,8 @@ def _check_finished(run_dir):
         raise ValueError(f"{run_dir} is not the folder of a finished run; train it to its end")
 
 
-def _halve(path):
-    """Rewrites the floats of a weights file as float16."""
-    halved = path.with_name(f"{path.name}.half")
+def _halve(path, halved):
+    """Writes a copy of a weights file with its floats as float16."""
     with h5py.File(path) as source, h5py.File(halved, "w") as target:
 
         def copy(name, item):
@@ -177,12 +183,14 @@ def _halve(path):
                 target.require_group(name).attrs.update(item.attrs)
             else:
                 values = item[()]
-                is_float = np.issubdtype(values.dtype, np.floating)
-                target.create_dataset(name, data=values.astype("float16") if is_float else values)
+                if np.issubdtype(values.dtype, np.floating):
+                    if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+                        raise ValueError(f"weights of {path} are beyond the range of float16")
+                    values = values.astype("float16")
+                target.create_dataset(name, data=values)
 
         target.attrs.update(source.attrs)
         source.visititems(copy)
-    os.replace(halved, path)
 
 
 MEAN = """ A mean over
@@ -282,13 +290,14 @@ def _checksums(config, *sets):
     weights = config.encoder_weights
     encoder = files.sha256(weights) if os.path.isfile(weights) else weights
     same = dataclasses.replace(config, data="", encoder_weights="")
-    images = 0
+    examples = 0
     for arrays in sets:
-        images = zlib.crc32(np.ascontiguousarray(arrays["images"]), images)
+        for key in ("images", "segmentation_masks", "labels"):
+            examples = zlib.crc32(np.ascontiguousarray(arrays[key]), examples)
     return {
         "configuration": zlib.crc32(repr(same).encode()),
         "encoder": zlib.crc32(encoder.encode()),
-        "training data": images,
+        "training data": examples,
     }
 
 
@@ -317,8 +326,7 @@ def _build(config, train_set, team):
 def _fit(model, batches, config, out, validation_set, *, team, progress):
     """Trains, from where `last.weights.h5` stands if it is there."""
     if team.host == 0:
-        for stale in out.glob(".*.weights.h5"):  # what a killed run was writing
-            stale.unlink()
+        files.remove_leftovers(out / name for name in RUN_FILES)
     done = 0
     with team.fetch(out / "last.weights.h5") as last:
         if last:

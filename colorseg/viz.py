@@ -11,7 +11,6 @@ are half a megabyte.
 
 import base64
 import html
-import importlib
 import io
 import math
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from colorseg.extras import import_extra
 from colorseg.photo import PhotoError, read_photo
 from colorseg.predict import TRIMAP_PALETTE, colorize, segment
 from colorseg.registry import look_up
@@ -156,7 +156,7 @@ def slider(frames, *, labels, description, titles=None, alt=None, start=0, width
     if not 0 <= start < len(rows):
         raise ValueError(f"`start` must be in 0 to {len(rows) - 1}, got {start}")
 
-    widgets = require("ipywidgets")
+    widgets = import_extra("ipywidgets", "book")
     # As wide as the page, or a widget is only as wide as the pictures' pixels.
     wide = {"width": "100%", "margin": "0"}
     pages = [
@@ -241,7 +241,7 @@ def upload(model, *, width=None):
     heads = {"color", "mask"} & set(getattr(model, "tasks", {}))
     if not heads:
         raise ValueError("`model` must have a color or a mask head; build it with such a task")
-    widgets = require("ipywidgets")
+    widgets = import_extra("ipywidgets", "book")
     button = widgets.FileUpload(
         accept="image/*", multiple=False, description="Photograph", layout={"width": "auto"}
     )
@@ -370,7 +370,7 @@ def _figure(n_rows, n_columns, *, height):
 
     It is not pyplot's, which would draw it a second time at the end of the notebook's cell.
     """
-    plt = require("matplotlib.pyplot")
+    plt = import_extra("matplotlib.pyplot", "book")
     fig, axes = plt.subplots(
         n_rows, n_columns, figsize=(WIDTH, height), dpi=DPI, layout="constrained", squeeze=False
     )
@@ -379,7 +379,7 @@ def _figure(n_rows, n_columns, *, height):
 
 
 def _draw_mask_legend(fig, ids):
-    patches = require("matplotlib.patches")
+    patches = import_extra("matplotlib.patches", "book")
     names = dict(enumerate(MASK_CLASSES)) | {VOID: "unlabeled"}
     handles = [
         patches.Patch(
@@ -539,7 +539,7 @@ def _wipe(pictures, alt, width, *, has_choice):
         left, right = (f"<span>{html.escape(name)}</span>" for name in names)
         label = f"where {names[0]} ends and {names[1]} begins, in percent"
     widest = _css_width(next(iter(pictures.values())), width) + 16
-    return require("IPython.display").HTML(
+    return import_extra("IPython.display", "book").HTML(
         f"<style>{WIPE_STYLE}</style>"
         f'<div class="colorseg-wipe" style="--at:50%;max-width:{widest}px">'
         f'<div class="pictures">{images}<div class="edge"></div></div>'
@@ -554,18 +554,3 @@ def _select_html(names, side, chosen):
         for i, name in enumerate(names)
     )
     return f'<select aria-label="{side} picture" onchange="{CHOOSE}">{options}</select>'
-
-
-def require(module):
-    """Imports a module of the extra `book`.
-
-    Raises:
-        ImportError: if it is not installed; the message says how to.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"{module} is not installed, which figures and sliders need: "
-            "pip install 'colorseg[book]'"
-        ) from error

@@ -124,6 +124,16 @@ def test_masks_are_not_taken_for_photographs(tmp_path):
     )
 
 
+def test_photographs_that_would_share_a_mask_are_refused(tmp_path, rng):
+    names = fill(tmp_path, 3)
+    photo = tmp_path / "images" / f"{names[0]}.jpeg"
+    write_image(photo, rng.integers(0, 256, (20, 24, 3)).astype("uint8"))
+    with pytest.raises(ValueError, match=rf"{names[0]}\.\w+ and {names[0]}\.\w+ would both get"):
+        data.load(tmp_path, "all")
+    (tmp_path / "masks" / f"{names[0]}.png").unlink()
+    assert len(to_numpy(data.load(tmp_path, "all"))) == 4
+
+
 def test_masks_of_sub_folders_and_of_colorseg_segment(tmp_path, rng):
     image = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
     write_image(tmp_path / "images" / "cats" / "tom.2.jpg", image)
@@ -264,7 +274,7 @@ def test_pets_that_are_neither_here_nor_to_be_downloaded(tmp_path, monkeypatch):
         raise ConnectionError("no route to host")
 
     builder = tfds.builder("oxford_iiit_pet:4.*.*", data_dir=tmp_path)
-    monkeypatch.setattr(data, "_pets_builder", lambda: builder)
+    monkeypatch.setattr(data, "pets_builder", lambda: builder)
     monkeypatch.setattr(type(builder), "download_and_prepare", fail)
     assert not data.pets_are_prepared()
     with pytest.raises(ValueError, match="no route to host") as caught:

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -59,6 +60,13 @@ with files.replacing({str(tmp_path / "notes.txt")!r}) as temporary:
     assert len(names_in(tmp_path)) == 4
     files.remove_leftovers([tmp_path / "notes.txt", tmp_path / "missing" / "notes.txt"])
     assert names_in(tmp_path) == sorted(others)
+
+
+def test_what_a_running_process_is_writing_stays(tmp_path):
+    in_the_making = tmp_path / f".{os.getppid()}-notes.txt"
+    in_the_making.write_text("half")
+    files.remove_leftovers([tmp_path / "notes.txt"])
+    assert in_the_making.exists()
 
 
 def test_a_full_disk_is_reported_with_the_name_of_the_file(tmp_path):

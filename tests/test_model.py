@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import keras
@@ -176,6 +177,29 @@ def test_encoder_weights_load_from_a_file(tmp_path):
         encoder.get_layer("block_5_expand").get_weights()[0],
         source.get_layer("block_5_expand").get_weights()[0],
     )
+
+
+def test_weights_that_cannot_be_downloaded_are_explained(monkeypatch):
+    def build(*, weights, **options):
+        if weights == "imagenet":
+            raise Exception("URL fetch failure: no route to host")  # as Keras does
+        return keras.applications.MobileNetV2(weights=weights, **options)
+
+    entry = dataclasses.replace(model.ENCODERS["mobilenet_v2"], build=build)
+    monkeypatch.setitem(model.ENCODERS, "mobilenet_v2", entry)
+    with pytest.raises(ValueError, match=r"no route to host.*--encoder-weights PATH"):
+        model.build_encoder("mobilenet_v2", weights="imagenet")
+
+
+@pytest.mark.parametrize("decoder", ["convolution", "fusion"])
+def test_a_network_can_be_saved_by_keras_and_loaded_without_its_code(decoder, tmp_path):
+    both = [tasks.color_task(), tasks.mask_task()]
+    unet = model.build_unet(both, decoder=decoder, image_size=64)
+    unet.save(tmp_path / "unet.keras")
+    loaded = keras.models.load_model(tmp_path / "unet.keras", compile=False)
+    gray = np.linspace(0, 1, 64 * 64 * 3, dtype="float32").reshape(1, 64, 64, 3)
+    for name, expected in unet(gray).items():
+        np.testing.assert_allclose(loaded(gray)[name], expected, atol=1e-6)
 
 
 def test_damaged_missing_and_foreign_weights_are_refused(tmp_path):

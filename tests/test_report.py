@@ -346,6 +346,26 @@ def test_runs_tell_how_they_depart_from_their_preset(tmp_path):
     }
 
 
+def test_records_without_history_or_a_column_decide_what_they_can(results):
+    write_run(results, "multitask", 0, chroma=[0.05])
+    for name in ("color", "mask"):
+        write_run(results, name, 0, chroma=[0.05])
+        (results / f"{name}-seed0" / "history.csv").unlink()
+    history = results / "paper_color-seed0" / "history.csv"
+    files.write_text(history, history.read_text().replace("argmax_accuracy", "other"))
+    found = report.report(results)
+    assert found["times"] is None
+    assert verdict(results, "One network for both") == ("missing: color, mask", "not run yet")
+    sooner = "Trained on masks as well, it passes"
+    assert verdict(results, sooner) == ("missing: paper_color", "not run yet")
+    assert verdict(results, "The same, with our recipe")[1] != "not run yet"
+
+
+def test_seeds_are_joined_in_what_all_of_them_have():
+    both, one = {"psnr": metric(21.0), "miou": metric(0.5)}, {"psnr": metric(23.0)}
+    assert list(report.join_seeds([both, one])) == ["psnr"]
+
+
 def test_recipes_are_told_apart_by_what_they_change(tmp_path):
     write_run(tmp_path, "color", 0, chroma=[0.05])
     ablations = tmp_path / "ablations"

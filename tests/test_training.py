@@ -250,6 +250,25 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
         training.publish(tmp_path, tmp_path / "out")
 
 
+def test_weights_beyond_float16_are_not_published(config, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    training.train(config, run, progress=False)
+    with h5py.File(run / "last.weights.h5", "a") as file:
+        found = []
+        file["layers"].visititems(lambda _, item: found.append(item))
+        next(item for item in found if isinstance(item, h5py.Dataset))[...] = 1e6
+    with pytest.raises(ValueError, match="beyond the range of float16"):
+        training.publish(run, out)
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["images", "segmentation_masks", "labels"])
+def test_hosts_with_other_examples_are_told_apart(key, config, toys):
+    others = {**toys, key: toys[key] ^ 1}
+    checksums = [training._checksums(config, arrays) for arrays in (toys, toys, others)]
+    assert checksums[0] == checksums[1] != checksums[2]
+
+
 def test_a_kept_record_has_no_weights_and_no_paths_of_the_machine(config, tmp_path):
     run, kept = tmp_path / "run", tmp_path / "results" / "multitask-seed0"
     training.train(config, run, progress=False)

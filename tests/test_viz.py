@@ -275,5 +275,5 @@ def test_what_does_not_fit_is_refused(call, message):
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(ImportError, match=r"pip install 'colorseg\[book\]'"):
+    with pytest.raises(ImportError, match=r'pip install "colorseg\[book\]"'):
         viz.slider([PHOTO] * 2, labels="ab", description="x")

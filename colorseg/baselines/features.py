@@ -42,7 +42,7 @@ class GrayEncoder:
 
     @functools.cached_property
     def _network(self):
-        weights = None if self.weights in (None, "none") else self.weights
+        weights = None if self.weights == "none" else self.weights
         return model.build_encoder(self.name, weights=weights)
 
     @functools.cached_property

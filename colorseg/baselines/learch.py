@@ -7,8 +7,8 @@ from skimage.feature import multiscale_basic_features
 
 from colorseg import color
 from colorseg.baselines import features
-from colorseg.baselines.extra import import_extra
 from colorseg.baselines.levin import affinity, factorize
+from colorseg.extras import import_extra
 
 STRIDE = 2  # pixels of the photograph per row and column of the forest's map
 SAMPLES = 50  # pixels of each training photograph that the forest learns from
@@ -61,8 +61,8 @@ class Learch:
         Raises:
             ImportError: without scikit-learn.
         """
-        decomposition = import_extra("sklearn.decomposition")
-        ensemble = import_extra("sklearn.ensemble")
+        decomposition = import_extra("sklearn.decomposition", "baselines")
+        ensemble = import_extra("sklearn.ensemble", "baselines")
         images = arrays["images"]
         rng = np.random.default_rng(self.seed)
         some = images[rng.permutation(len(images))[:PHOTOS_FOR_COMPONENTS]]

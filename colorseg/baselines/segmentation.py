@@ -16,7 +16,7 @@ from skimage.filters import threshold_otsu
 
 from colorseg import color, data
 from colorseg.baselines import features
-from colorseg.baselines.extra import import_extra
+from colorseg.extras import import_extra
 from colorseg.metrics import BACKGROUND, BORDER, CLASSES, PET, VOID
 
 AT_ONCE = 64  # images
@@ -255,7 +255,7 @@ class TextonForest(_Learned):
 
     def _grow(self, gray, masks, rng):
         """Returns the next forest, grown on random pixels of photographs it has not seen."""
-        ensemble = import_extra("sklearn.ensemble")
+        ensemble = import_extra("sklearn.ensemble", "baselines")
         labels = masks[:, self.rows][:, :, self.columns]
         share = self.samples / labels.size
         rows, classes = [], []
@@ -343,8 +343,8 @@ class GrabCut(_Learned):
         self.seed = seed
 
     def _learn(self, gray, masks, names):
-        linear_model = import_extra("sklearn.linear_model")
-        selection = import_extra("sklearn.model_selection")
+        linear_model = import_extra("sklearn.linear_model", "baselines")
+        selection = import_extra("sklearn.model_selection", "baselines")
         boxes, known = _boxes(masks, names)
         if known.sum() < BOX_FOLDS:
             raise ValueError(
@@ -368,7 +368,7 @@ class GrabCut(_Learned):
         return np.stack([self._cut(*pair) for pair in zip(gray, boxes, strict=True)])
 
     def _cut(self, image, box):
-        cv2 = import_extra("cv2")
+        cv2 = import_extra("cv2", "baselines")
         odds = self._odds(box)
         likely = self.mix.predict_proba(odds.reshape(-1, 2))[:, 1].reshape(image.shape)
         labels = np.where(likely > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -419,7 +419,7 @@ def _head_boxes():
     import tensorflow_datasets as tfds  # noqa: PLC0415 - takes a second
 
     skip = {key: tfds.decode.SkipDecoding() for key in ("image", "segmentation_mask")}
-    examples = data._pets_builder().as_dataset(split="train", decoders=skip).as_numpy_iterator()
+    examples = data.pets_builder().as_dataset(split="train", decoders=skip).as_numpy_iterator()
     return {example["file_name"]: example["head_bbox"] for example in examples}
 
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from colorseg import color
 from colorseg.baselines import features
-from colorseg.baselines.extra import import_extra
+from colorseg.extras import import_extra
 
 
 class Gray:
@@ -66,9 +66,9 @@ class BreedMean:
             ImportError: without scikit-learn.
             ValueError: if there are fewer than two breeds.
         """
-        linear_model = import_extra("sklearn.linear_model")
-        preprocessing = import_extra("sklearn.preprocessing")
-        pipeline = import_extra("sklearn.pipeline")
+        linear_model = import_extra("sklearn.linear_model", "baselines")
+        preprocessing = import_extra("sklearn.preprocessing", "baselines")
+        pipeline = import_extra("sklearn.pipeline", "baselines")
         known = arrays["labels"] >= 0
         images, labels = arrays["images"][known], arrays["labels"][known]
         breeds = np.unique(labels)
