@@ -222,7 +222,8 @@ def join_seeds(metrics):
     if len(metrics) == 1:
         return metrics[0]
     joined = {}
-    for name in (name for name in metrics[0] if all(name in row for row in metrics)):
+    common = [name for name in metrics[0] if all(name in row for row in metrics)]
+    for name in common:
         values = [row[name]["value"] for row in metrics]
         mean = sum(values) / len(values)
         variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)

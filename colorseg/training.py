@@ -184,8 +184,11 @@ def _halve(path, halved):
             else:
                 values = item[()]
                 if np.issubdtype(values.dtype, np.floating):
-                    if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
-                        raise ValueError(f"weights of {path} are beyond the range of float16")
+                    if not np.abs(values).max(initial=0) <= np.finfo(np.float16).max:
+                        raise ValueError(
+                            f"the weights {name} are no numbers or beyond the range of float16; "
+                            "train the run again"
+                        )
                     values = values.astype("float16")
                 target.create_dataset(name, data=values)
 
