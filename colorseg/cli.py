@@ -169,6 +169,12 @@ def _add_evaluate(commands):
         help="pixels of each photograph whose true color levin is given (10)",
     )
     command.add_argument(
+        "--blur",
+        type=float,
+        metavar="SIGMA",
+        help="blur a network's chroma by a Gaussian of so many pixels, to see what its grain costs",
+    )
+    command.add_argument(
         "--limit",
         type=int,
         metavar="N",
@@ -349,16 +355,17 @@ def _load_method(options):
     from colorseg.evaluation import NetworkMethod
     from colorseg.model import find_pretrained
 
-    named = {name: getattr(options, name) for name in ("encoder_weights", "hints")}
+    named = {name: getattr(options, name) for name in ("encoder_weights", "hints", "blur")}
     given = {name: value for name, value in named.items() if value is not None}
     name = os.path.basename(os.path.normpath(options.method))
     is_network = os.path.isdir(options.method)
     is_network |= options.method in ("pretrained", *find_pretrained())
     if is_network and options.method not in BASELINES:
-        _check_accepted(given, (), "a network")
+        _check_accepted(given, ("blur",), "a network")
         model = _load_weights(options.method)
         about = {"data": options.data or model.config.data, "image_size": model.config.image_size}
-        return NetworkMethod(model), {"method": name, "kind": "network", "settings": {}, **about}
+        about |= {"method": name, "kind": "network", "settings": given}
+        return NetworkMethod(model, **given), about
     if options.method.lower().endswith(tuple(EXPORT_SUFFIXES.values())):
         return _load_exported(options, given)
     if options.method not in BASELINES:

@@ -21,6 +21,7 @@ import time
 
 import numpy as np
 from keras import ops
+from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from colorseg import color
@@ -35,10 +36,18 @@ class NetworkMethod:
 
     Args:
         model: the network; `model.tasks` tells how its outputs are read.
+        blur: standard deviation, in pixels, of a Gaussian that its chroma is blurred by; 0 leaves
+            it as it is. What it changes in a score is the share of the network's grain.
+
+    Raises:
+        ValueError: if `blur` is not a finite number of at least 0.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, *, blur=0):
+        if not 0 <= blur < np.inf:
+            raise ValueError(f"`blur` must be at least 0 pixels, got {blur}")
         self.model = model
+        self.blur = blur
 
     def predict(self, gray):
         """Returns the network's color, mask and breed scores for luma `[B, H, W, 1]`."""
@@ -52,14 +61,11 @@ class NetworkMethod:
     def _decode(self, gray, output):
         encoding = self.model.tasks["color"].encoding
         pieces = [slice(i, i + DECODED_AT_ONCE) for i in range(0, len(gray), DECODED_AT_ONCE)]
-        return np.concatenate(
-            [
-                ops.convert_to_numpy(
-                    encoding.decode(gray[piece], ops.convert_to_tensor(output[piece]))
-                )
-                for piece in pieces
-            ]
-        )
+        chroma = [encoding.decode_chroma(gray[i], ops.convert_to_tensor(output[i])) for i in pieces]
+        chroma = np.concatenate([ops.convert_to_numpy(piece) for piece in chroma])
+        if self.blur:
+            chroma = gaussian_filter(chroma, (0, self.blur, self.blur, 0))
+        return ops.convert_to_numpy(color.add_chroma(ops.cast(gray, chroma.dtype), chroma))
 
 
 def evaluate(method, arrays, *, batch_size=64, bootstrap=1000, seed=0, progress=False):

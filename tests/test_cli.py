@@ -218,6 +218,8 @@ def test_bad_options_of_train(arguments, message, tmp_path, capsys):
         (["gray", "--data=toy_pets", "--hints=3"], "gray takes no --hints"),
         (["levin", "--data=toy_pets", "--encoder-weights=none"], "levin takes no --encoder-w"),
         (["levin", "--data=toy_pets", "--hints=-1"], "`hints` must be at least 0, got -1"),
+        (["gray", "--data=toy_pets", "--blur=1"], "gray takes no --blur"),
+        (["multitask", "--data=toy_pets", "--blur=-1"], "`blur` must be at least 0 pixels, got -1"),
     ],
 )
 def test_bad_options_of_evaluate(arguments, message, capsys):
@@ -296,6 +298,14 @@ def test_the_record_of_a_run_has_the_time_an_image(run_dir, folder, tmp_path):
     assert environment["method"] == run_dir.name
     assert environment["seconds_per_image"] > 0
     assert {"chroma_rmse", "miou"} <= set(metrics)
+
+
+def test_the_record_of_a_blurred_network_says_so(folder, tmp_path):
+    sharp, plain = evaluate_into(tmp_path / "sharp", folder, "multitask")
+    blurred, environment = evaluate_into(tmp_path / "blurred", folder, "multitask", "--blur=8")
+    assert (plain["settings"], environment["settings"]) == ({}, {"blur": 8})
+    assert blurred["chroma_rmse"] != sharp["chroma_rmse"]
+    assert blurred["miou"] == sharp["miou"]
 
 
 def test_a_run_is_not_overwritten_by_its_evaluation(run_dir, capsys):

@@ -319,6 +319,24 @@ def test_network_is_read_through_its_encoding(network):
     np.testing.assert_allclose(prediction["breed"], raw["breed"], atol=1e-5)
 
 
+def test_blur_averages_chroma_and_leaves_luma_and_mask(network):
+    gray = np.full((2, 32, 32, 1), 0.5, "float32")  # in whose gamut there is room for chroma
+    gray[:, :16] = 0.4
+    plain, blurred = (NetworkMethod(network, blur=blur).predict(gray) for blur in (0, 2))
+    np.testing.assert_allclose(color.luma(blurred["color"]), gray, atol=1e-5)
+    np.testing.assert_array_equal(blurred["mask"], plain["mask"])
+    before, after = (color.rgb_to_yuv(p["color"]).numpy()[..., 1:] for p in (plain, blurred))
+    assert np.all(after.std((1, 2)) < 0.7 * before.std((1, 2)))
+    # What was out of gamut before and is not after has gained a little.
+    np.testing.assert_allclose(after.mean((1, 2)), before.mean((1, 2)), rtol=0.05)
+
+
+@pytest.mark.parametrize("blur", [-1, np.nan, np.inf])
+def test_network_refuses_impossible_blur(network, blur):
+    with pytest.raises(ValueError, match="`blur` must be at least 0 pixels, got"):
+        NetworkMethod(network, blur=blur)
+
+
 def test_network_scores_as_in_training(network):
     arrays = make_arrays()
     rgb = arrays["images"].astype("float32") / 255
