@@ -100,9 +100,10 @@ def report(folder):
         Dict, ready for JSON: `rows` (metrics by name, seeds joined), `methods` (by name, too: the
         `kind`, one of `KINDS`, the `epochs` trained, the number of `hints`, and `ms`, the time that
         a photograph takes), `apart` (names of those that were given hints or not all photographs,
-        and which), `ratios` (of the others' color errors to gray's), `runs` (what was trained, for
-        how long, and what it `changed` in its preset), `curves` (per name and seed, the columns of
-        the history), `epochs_to_reach`, `times`, `claims`, and `recipes`, see `compare_recipes`.
+        or were blurred, and which), `ratios` (of the others' color errors to gray's), `runs` (what
+        was trained, for how long, and what it `changed` in its preset), `curves` (per name and
+        seed, the columns of the history), `epochs_to_reach`, `times`, `claims`, and `recipes`, see
+        `compare_recipes`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
@@ -170,8 +171,8 @@ def tabulate(found, metrics, *, apart=False):
     Args:
         found: what `report` returned.
         metrics: names of the columns.
-        apart: whether of those methods that were given hints or not all photographs, in place of
-            those that were not.
+        apart: whether of those methods that stand apart (see `report`), in place of those that do
+            not.
     """
     names = sort_methods(found, metrics[0], apart=apart)
     return to_markdown(
@@ -637,7 +638,10 @@ _TEXT_OF_RECIPES = (
     "Short runs that change the base's recipe, scored on the validation split after their last "
     "epoch; one seed each, so that small differences say nothing."
 )
-_TEXT_OF_APART = "Told more, or scored on fewer photographs: not to be compared with the above."
+_TEXT_OF_APART = (
+    "Told more, mended afterwards, or scored on fewer photographs: not to be compared with the "
+    "above."
+)
 
 
 def _read_result(folder):
@@ -676,6 +680,8 @@ def _why_apart(environment):
     if hints := environment.get("hints"):
         pixels = "pixel" if hints == 1 else "pixels"
         reasons.append(f"given the color of {hints} {pixels} of each photograph")
+    if blur := environment.get("settings", {}).get("blur"):
+        reasons.append(f"its chroma blurred by {blur:g} {'pixel' if blur == 1 else 'pixels'}")
     if environment.get("subset"):
         scored, total = environment["examples"]["scored"], environment["subset"]["of"]
         reasons.append(f"scored on {scored} of {total} photographs")

@@ -256,6 +256,7 @@ def write_method(folder, metrics, **environment):
 def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
     gray = json.loads((results / "gray" / "metrics.json").read_text())
     write_method(results / "validated", gray, split="validation")
+    write_method(results / "soft", gray, split="test", settings={"blur": 1.0})
     write_method(results / "levin_hints10", gray, hints=10, subset=None)
     write_method(results / "levin_hints1", gray, hints=1, subset=None)
     fewer = {"subset": {"of": 3669, "seed": 0}, "examples": {"scored": 200}}
@@ -264,11 +265,13 @@ def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
     assert found["apart"] == {
         "levin_hints1": "given the color of 1 pixel of each photograph",
         "levin_hints10": "given the color of 10 pixels of each photograph",
+        "soft": "its chroma blurred by 1 pixel",
         "validated": "scored on the split validation",
         "welsh": "scored on 200 of 3669 photographs",
     }
     assert not found["apart"].keys() & {row["method"] for row in found["ratios"]}
     assert report.sort_methods(found, "psnr", apart=True) == [
+        "soft",
         "validated",
         "welsh",
         "levin_hints1",
