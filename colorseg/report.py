@@ -99,11 +99,11 @@ def report(folder):
     Returns:
         Dict, ready for JSON: `rows` (metrics by name, seeds joined), `methods` (by name, too: the
         `kind`, one of `KINDS`, the `epochs` trained, the number of `hints`, and `ms`, the time that
-        a photograph takes), `apart` (names of those that were given hints or not all photographs,
-        or were blurred, and which), `ratios` (of the others' color errors to gray's), `runs` (what
-        was trained, for how long, and what it `changed` in its preset), `curves` (per name and
-        seed, the columns of the history), `epochs_to_reach`, `times`, `claims`, and `recipes`, see
-        `compare_recipes`.
+        a photograph takes), `apart` (by name, why those stand apart that were given hints or not
+        all photographs, or were blurred), `ratios` (of the others' color errors to gray's), `runs`
+        (what was trained, for how long, and what it `changed` in its preset), `curves` (per name
+        and seed, the columns of the history), `epochs_to_reach`, `times`, `claims`, and `recipes`,
+        see `compare_recipes`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
