@@ -40,12 +40,17 @@ class NetworkMethod:
             it as it is. What it changes in a score is the share of the network's grain.
 
     Raises:
-        ValueError: if `blur` is not a finite number of at least 0.
+        ValueError: if `blur` is not a finite number of at least 0, or is above 0 for a network
+            that paints no color.
     """
 
     def __init__(self, model, *, blur=0):
         if not 0 <= blur < np.inf:
             raise ValueError(f"`blur` must be at least 0 pixels, got {blur}")
+        if blur and "color" not in model.tasks:
+            raise ValueError(
+                f"`blur` needs a network that paints color; this one has {', '.join(model.tasks)}"
+            )
         self.model = model
         self.blur = blur
 

@@ -337,6 +337,13 @@ def test_network_refuses_impossible_blur(network, blur):
         NetworkMethod(network, blur=blur)
 
 
+def test_blur_is_refused_where_no_color_is_painted():
+    segmenter = types.SimpleNamespace(tasks={"mask": None, "breed": None})
+    with pytest.raises(ValueError, match="that paints color; this one has mask, breed"):
+        NetworkMethod(segmenter, blur=1)
+    NetworkMethod(segmenter, blur=0)
+
+
 def test_network_scores_as_in_training(network):
     arrays = make_arrays()
     rgb = arrays["images"].astype("float32") / 255
