@@ -12,8 +12,11 @@ import json
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+from scipy import stats
 
 from colorseg import files
 from colorseg.evaluation import to_markdown
@@ -33,6 +36,7 @@ COLOR_COLUMNS = (
 )
 MASK_COLUMNS = ("miou", "foreground_iou", "foreground_iou_ignore_border", "pixel_accuracy")
 PAPER_ACCURACY = 0.95
+PAPER_DATA = ("oxford_iiit_pet", 128)  # what its figures, and ours, are of: data, image size
 TRIVIAL = ("gray", "constant", "breed_mean", "nearest", "all_foreground", "mean_mask")
 NOT_KNOWN = "–"  # noqa: RUF001
 KINDS = ("trivial", "classic", "network")  # in the order of the tables
@@ -99,11 +103,11 @@ def report(folder):
     Returns:
         Dict, ready for JSON: `rows` (metrics by name, seeds joined), `methods` (by name, too: the
         `kind`, one of `KINDS`, the `epochs` trained, the number of `hints`, and `ms`, the time that
-        a photograph takes), `apart` (by name, why those stand apart that were given hints or not
-        all photographs, or were blurred), `ratios` (of the others' color errors to gray's), `runs`
-        (what was trained, for how long, and what it `changed` in its preset), `curves` (per name
-        and seed, the columns of the history), `epochs_to_reach`, `times`, `claims`, and `recipes`,
-        see `compare_recipes`.
+        a photograph takes), `apart` (by name, why those stand apart that were given hints, not all
+        photographs or others than most rows here, or were blurred), `ratios` (of the others' color
+        errors to gray's), `runs` (what was trained, for how long, and what it `changed` in its
+        preset), `curves` (per name and seed, the columns of the history), `epochs_to_reach`,
+        `times`, `claims`, and `recipes`, see `compare_recipes`.
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
@@ -115,7 +119,8 @@ def report(folder):
     for group in by_name.values():
         _check_recipe(group)
     rows = {name: join_seeds([r.metrics for r in group]) for name, group in by_name.items()}
-    reasons = {name: _why_apart(group[0].environment) for name, group in by_name.items()}
+    usual = Counter(_data_of(group[0]) for group in by_name.values()).most_common(1)[0][0]
+    reasons = {name: _why_apart(group[0], usual) for name, group in by_name.items()}
     apart = {name: reason for name, reason in reasons.items() if reason}
     return {
         "rows": rows,
@@ -214,7 +219,7 @@ def join_seeds(metrics):
     """Joins the metrics of runs that differ in their seed.
 
     The value is the mean, for each metric that all runs have. The interval's half-width joins, as
-    independent errors, the runs' mean half-width over images and twice the standard error over
+    independent errors, the runs' mean half-width over images and that of Student's interval over
     seeds; one run keeps its own.
 
     Args:
@@ -227,8 +232,8 @@ def join_seeds(metrics):
     for name in common:
         values = [row[name]["value"] for row in metrics]
         mean = sum(values) / len(values)
-        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-        over_seeds = 2 * math.sqrt(variance / len(values))
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        over_seeds = stats.t.ppf(0.975, len(values) - 1) * error
         over_images = sum(row[name]["high"] - row[name]["low"] for row in metrics) / len(values) / 2
         half = math.hypot(over_seeds, over_images)
         joined[name] = {"value": mean, "low": mean - half, "high": mean + half}
@@ -287,7 +292,7 @@ def compare_times(by_name):
         [run for run in by_name.get(name, []) if run.history]
         for name in ("multitask", "color", "mask")
     ]
-    devices = {tuple(run.environment["devices"]) for group in groups for run in group}
+    devices = {tuple(run.environment.get("devices", ())) for group in groups for run in group}
     if not all(groups) or len(devices) != 1:
         return None
     multitask, color, mask = (
@@ -343,9 +348,9 @@ def _changes(config, base, *, free=()):
     free = ("tasks", "preset", *DERIVED, *free)
     changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
     tasks = {
-        f"tasks.{task}": weight
-        for task, weight in here["tasks"].items()
-        if weight != there["tasks"].get(task)
+        f"tasks.{task}": here["tasks"].get(task, "none")
+        for task in {**there["tasks"], **here["tasks"]}
+        if here["tasks"].get(task) != there["tasks"].get(task)
     }
     return ", ".join(f"{key}={value}" for key, value in {**tasks, **changed}.items()) or "nothing"
 
@@ -370,9 +375,9 @@ def ratios_to_gray(rows):
     Returns:
         List of dicts: `method`, and for each error {"value": v, "low": l, "high": h}.
     """
-    if "gray" not in rows:
-        return []
     shown = {"chroma RMSE": "chroma_rmse", "LEARCH RMSE": "learch_rmse"}
+    if not rows.get("gray", {}).keys() >= set(shown.values()):
+        return []
     ratios = [
         {"method": name}
         | {
@@ -407,46 +412,47 @@ class Claim:
     Attributes:
         text: the claim, in short.
         needs: names of the results that decide it.
-        check: function of those results, a list of `Result` for each name, to (our figures in
-            words, verdict).
+        check: function of `metrics` and those results, a list of `Result` for each name, to (our
+            figures in words, verdict).
+        metrics: that all of them must have.
         column: of `history.csv`, that all their runs must have; "" if the metrics will do.
     """
 
     text: str
     needs: tuple[str, ...]
     check: Callable
+    metrics: tuple[str, ...] = ()
     column: str = ""
 
 
-def _reaches(*metrics, level):
+def _reaches(level):
     """Checks that one network is at or above a level in all of the metrics."""
 
-    def check(group):
+    def check(metrics, group):
         row = join_seeds([result.metrics for result in group])
         figures = ", ".join(_figure(group, metric) for metric in metrics)
-        return figures, all(row[metric]["value"] >= level for metric in metrics)
+        reached = all(row[metric]["value"] >= level for metric in metrics)
+        return figures, reached or (None if _training_done(group) < 1 else False)
 
     return check
 
 
-def _beats(metric):
-    """Checks that the first network is better than the second."""
-
-    def check(first, second):
-        words = f"{_figure(first, metric)} against {_figure(second, metric)}"
-        return words, is_better(first, second, metric)
-
-    return check
+def _is_first_better(metrics, first, second):
+    """Checks that the first is better than the second; who had less training may yet win."""
+    words = " against ".join(_figure(group, metrics[0]) for group in (first, second))
+    better = is_better(first, second, metrics[0])
+    winner, loser = (first, second) if better else (second, first)
+    return words, better if _training_done(loser) >= _training_done(winner) else None
 
 
-def _is_sooner(first, second):
+def _is_sooner(_, first, second):
     reached = [[_first(r.history, _is_past_paper_accuracy) for r in g] for g in (first, second)]
     words = " against ".join(", ".join(map(_cell, epochs)) for epochs in reached)
     means = [statistics.mean(e or math.inf for e in epochs) for epochs in reached]
-    return words, means[0] < means[1]
+    return words, None if min(means) == math.inf else means[0] < means[1]
 
 
-def _is_between_one_and_two(multitask, color, mask):
+def _is_between_one_and_two(_, multitask, color, mask):
     times = compare_times({"multitask": multitask, "color": color, "mask": mask})
     if times is None:
         return "they ran on different devices", None
@@ -456,22 +462,24 @@ def _is_between_one_and_two(multitask, color, mask):
 
 
 def _cannot_be_checked(reason):
-    return lambda: (reason, None)
+    return lambda _: (reason, None)
 
 
 CLAIMS = (
     Claim(
         "The color network reaches an accuracy of 97.23 %.",
         ("paper_color",),
-        _reaches("argmax_accuracy", level=0.9723),
+        _reaches(0.9723),
+        ("argmax_accuracy",),
     ),
     Claim(
         "Baselines find it hard to pass 95 % accuracy.",
         ("gray",),
-        lambda gray: (
-            f"gray, which colors nothing: {_figure(gray, 'argmax_accuracy')}",
-            gray[0].metrics["argmax_accuracy"]["value"] <= PAPER_ACCURACY,
+        lambda metrics, gray: (
+            f"gray, which colors nothing: {_figure(gray, *metrics)}",
+            gray[0].metrics[metrics[0]]["value"] <= PAPER_ACCURACY,
         ),
+        ("argmax_accuracy",),
     ),
     Claim(
         "Its error is 0.19, that of Welsh et al. 0.35, of Deshpande et al. 0.25.",
@@ -481,27 +489,32 @@ CLAIMS = (
     Claim(
         "On the pets, in the space of Deshpande et al., it is better than Welsh et al.",
         ("paper_color", "welsh"),
-        _beats("learch_rmse"),
+        _is_first_better,
+        ("learch_rmse",),
     ),
     Claim(
         "And better than Deshpande et al.",
         ("paper_color", "learch"),
-        _beats("learch_rmse"),
+        _is_first_better,
+        ("learch_rmse",),
     ),
     Claim(
         "Trained on masks as well, it is more accurate (98 % against 97.23 %).",
         ("paper_multitask", "paper_color"),
-        _beats("argmax_accuracy"),
+        _is_first_better,
+        ("argmax_accuracy",),
     ),
     Claim(
         "The same, in chroma RMSE, which looks at color.",
         ("paper_multitask", "paper_color"),
-        _beats("chroma_rmse"),
+        _is_first_better,
+        ("chroma_rmse",),
     ),
     Claim(
         "The same, with our recipe.",
         ("multitask", "color"),
-        _beats("chroma_rmse"),
+        _is_first_better,
+        ("chroma_rmse",),
     ),
     Claim(
         "Trained on masks as well, it passes 95 % accuracy sooner (in epoch 15 against 25).",
@@ -512,12 +525,14 @@ CLAIMS = (
     Claim(
         "Its masks reach a mIoU of 74 %.",
         ("paper_multitask",),
-        _reaches("miou", level=0.74),
+        _reaches(0.74),
+        ("miou",),
     ),
     Claim(
         "Its masks are better than the 65 % of Parkhi et al.",
         ("paper_multitask",),
-        _reaches("foreground_iou", "foreground_iou_ignore_border", level=0.65),
+        _reaches(0.65),
+        ("foreground_iou", "foreground_iou_ignore_border"),
     ),
     Claim(
         "One network for both takes longer than one for color, but less than two.",
@@ -535,7 +550,10 @@ VERDICTS = {True: "holds", False: "does not hold"}
 
 
 def check_claims(by_name):
-    """Holds the paper's claims against what was run.
+    """Holds the paper's claims against what was run on the paper's data.
+
+    A run that has not had all the epochs of its preset cannot refute that a level is reached, nor
+    that it beats what had more of its own: that stays undecided.
 
     Returns:
         A row for each of `CLAIMS`: `claim`, `ours` (our figures, or what is missing) and
@@ -545,16 +563,18 @@ def check_claims(by_name):
     rows = []
     for claim in CLAIMS:
         groups = [by_name.get(name, []) for name in claim.needs]
-        apart = [group[0].name for group in groups if group and _why_apart(group[0].environment)]
         missing = [
             name
             for name, group in zip(claim.needs, groups, strict=True)
-            if not group or (claim.column and not _has_all(group, claim.column))
-        ] + apart
+            if not group
+            or (claim.column and not _has_all(group, claim.column))
+            or not all(result.metrics.keys() >= set(claim.metrics) for result in group)
+            or _why_apart(group[0], PAPER_DATA)
+        ]
         if missing:
             ours, verdict = f"missing: {', '.join(missing)}", "not run yet"
         else:
-            ours, decided = claim.check(*groups)
+            ours, decided = claim.check(claim.metrics, *groups)
             open_verdict = "undecided" if claim.needs else "cannot be checked"
             verdict = VERDICTS.get(decided, open_verdict)
         rows.append({"claim": claim.text, "ours": ours, "verdict": verdict})
@@ -564,10 +584,10 @@ def check_claims(by_name):
 def is_better(first, second, metric):
     """Tells whether one network is better than another by more than chance.
 
-    With several seeds of both, the difference must exceed twice its standard error over the seeds
-    (they are scored on the same photographs, so that their choice is no part of the chance). With
-    one seed of either, the intervals over photographs must not overlap, which is strict about the
-    photographs and silent about seeds.
+    With several seeds of both, Welch's t-test over the seeds must tell them apart at 5 % (they are
+    scored on the same photographs, so that their choice is no part of the chance). With one seed of
+    either, the intervals over photographs must not overlap, which is strict about the photographs
+    and silent about seeds.
 
     Args:
         first, second: lists of `Result`, one a seed.
@@ -582,11 +602,11 @@ def is_better(first, second, metric):
     if METRICS[metric].better == "low":
         gain = -gain
     if min(map(len, values)) > 1:
-        chance = 2 * math.sqrt(sum(statistics.variance(v) / len(v) for v in values))
+        is_chance = not stats.ttest_ind(*values, equal_var=False).pvalue < 0.05
     else:
         halves = [[(score["high"] - score["low"]) / 2 for score in group] for group in groups]
-        chance = sum(map(statistics.mean, halves))
-    return None if abs(gain) <= chance else gain > 0
+        is_chance = abs(gain) <= sum(map(statistics.mean, halves))
+    return None if is_chance else gain > 0
 
 
 def to_table(rows):
@@ -604,9 +624,11 @@ def _cell(value):
     if value is None:
         return "never"
     if isinstance(value, dict):
-        figures = {key: f"{figure:#.3g}" for key, figure in value.items()}
+        figures = {key: _cell(float(figure)) for key, figure in value.items()}
         return "{value} [{low}, {high}]".format(**figures)
-    return f"{value:#.3g}".rstrip(".") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
+    return str(value)
 
 
 def _figure(group, metric):
@@ -614,6 +636,17 @@ def _figure(group, metric):
     value = join_seeds([result.metrics for result in group])[metric]["value"]
     epochs = sorted({len(result.history) for result in group if result.history})
     return f"{value:.4f}" + (f" at epoch {', '.join(map(str, epochs))}" if epochs else "")
+
+
+def _training_done(group):
+    """Returns which share of its preset's epochs a network has had; 1 for what has no preset."""
+    whole = _preset_epochs(group[0])
+    return 1 if whole is None else min(1, min(len(result.history) for result in group) / whole)
+
+
+def _preset_epochs(result):
+    recipe = PRESETS.get(result.config.get("preset"))
+    return recipe and recipe.epochs
 
 
 def _first(history, reached):
@@ -672,15 +705,27 @@ def _with_task_name(row, tasks):
     }
 
 
-def _why_apart(environment):
+def _data_of(result):
+    """Returns the data that a result is of, and their size."""
+    known = {**result.environment, **result.config}
+    return tuple(
+        known.get(key, default)
+        for key, default in zip(("data", "image_size"), PAPER_DATA, strict=True)
+    )
+
+
+def _why_apart(result, usual):
     """Returns what was other than usual when a method was scored, in words; "" if nothing."""
-    reasons = []
+    environment, reasons = result.environment, []
+    if (found := _data_of(result)) != usual:
+        reasons.append("scored on {} at {} pixels".format(*found))
     if (split := environment.get("split", "test")) != "test":
         reasons.append(f"scored on the split {split}")
     if hints := environment.get("hints"):
         pixels = "pixel" if hints == 1 else "pixels"
         reasons.append(f"given the color of {hints} {pixels} of each photograph")
-    if blur := environment.get("settings", {}).get("blur"):
+    is_network = environment.get("kind") == "network"
+    if is_network and (blur := environment.get("settings", {}).get("blur")):
         reasons.append(f"its chroma blurred by {blur:g} {'pixel' if blur == 1 else 'pixels'}")
     if environment.get("subset"):
         scored, total = environment["examples"]["scored"], environment["subset"]["of"]
@@ -690,7 +735,13 @@ def _why_apart(environment):
 
 def _check_recipe(group):
     """Raises a ValueError if runs of one name differ in more than the seed."""
-    recipes = [_complete(result.config) for result in group]
+    told = ("settings", "hints", "split", "subset")
+    recipes = [
+        _complete(result.config)
+        | dict(zip(("data", "image_size"), _data_of(result), strict=True))
+        | {key: result.environment.get(key) for key in told}
+        for result in group
+    ]
     for recipe in recipes[1:]:
         free = ("seed", *DERIVED)
         differing = [k for k in recipe if k not in free and recipe[k] != recipes[0].get(k)]
@@ -706,11 +757,17 @@ def _describe(group):
     return {
         "run": group[0].name,
         "seeds": len(group),
-        "epochs": [environment["epochs"] for environment in environments],
-        "minutes": [round(e["training_seconds"] / 60) for e in environments],
-        "device": sorted({", ".join(e["devices"]) for e in environments}),
+        "epochs": [len(result.history) for result in group],
+        "of its preset": _preset_epochs(group[0]) or NOT_KNOWN,
+        "minutes": [_minutes(environment) for environment in environments],
+        "device": sorted({", ".join(e.get("devices", [NOT_KNOWN])) for e in environments}),
         "changed": _departures(group[0].config),
     }
+
+
+def _minutes(environment):
+    seconds = environment.get("training_seconds")
+    return NOT_KNOWN if seconds is None else round(seconds / 60)
 
 
 def _departures(config):
@@ -730,7 +787,7 @@ def _characterize(group):
     is_trivial = environments[0].get("method", group[0].name) in TRIVIAL
     return {
         "kind": "network" if is_network else "trivial" if is_trivial else "classic",
-        "epochs": [environment["epochs"] for environment in environments] if is_trained else [],
+        "epochs": [len(result.history) for result in group] if is_trained else [],
         "hints": environments[0].get("hints", 0),
         "ms": statistics.mean(milliseconds) if milliseconds else None,
     }

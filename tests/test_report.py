@@ -109,8 +109,8 @@ def test_seeds_are_joined_by_hand_computed_errors(tmp_path):
     for seed, psnr in enumerate((20.0, 22.0, 24.0)):
         write_run(tmp_path, "color", seed, chroma=[0.05], psnr=psnr)
     joined = report.report(tmp_path)["rows"]["color"]["psnr"]
-    # Standard error over seeds: 2 / sqrt(3); half-width over images: 0.5.
-    half = ((2 * 2 / 3**0.5) ** 2 + 0.5**2) ** 0.5
+    # Standard error over seeds: 2 / sqrt(3), times Student's 4.303; half-width over images: 0.5.
+    half = ((4.302653 * 2 / 3**0.5) ** 2 + 0.5**2) ** 0.5
     assert joined == pytest.approx({"value": 22.0, "low": 22 - half, "high": 22 + half})
 
 
@@ -208,6 +208,88 @@ def test_a_level_is_reached_or_not(tmp_path, accuracy, miou, expected):
     assert ours == f"{accuracy:.4f} at epoch 2"
 
 
+def write_preset(root, name, epochs, **metrics):
+    """Writes a run of so many of its preset's epochs."""
+    write_run(root, name, 0, chroma=[0.05] * epochs, half=0.001, **metrics)
+    config = dataclasses.asdict(PRESETS[name]) | {"preset": name, "epochs": epochs}
+    files.write_json(root / f"{name}-seed0" / "config.json", config)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "miou", "expected"),
+    [(150, 0.73, "does not hold"), (149, 0.73, "undecided"), (149, 0.75, "holds")],
+)
+def test_a_short_run_cannot_refute_that_a_level_is_reached(tmp_path, epochs, miou, expected):
+    write_preset(tmp_path, "paper_multitask", epochs, miou=miou)
+    assert verdict(tmp_path, "Its masks reach")[1] == expected
+    run = report.report(tmp_path)["runs"]["paper_multitask"]
+    assert (run["epochs"], run["of its preset"]) == ([epochs], 150)
+
+
+@pytest.mark.parametrize(
+    ("multitask", "color", "expected"),
+    [
+        ((150, 0.97), (150, 0.98), "does not hold"),
+        ((25, 0.97), (25, 0.98), "does not hold"),  # a fair match
+        ((25, 0.97), (150, 0.98), "undecided"),
+        ((25, 0.98), (150, 0.97), "holds"),
+        ((150, 0.98), (25, 0.97), "undecided"),
+        ((150, 0.97), (25, 0.98), "does not hold"),
+    ],
+)
+def test_who_had_less_training_may_yet_win(tmp_path, multitask, color, expected):
+    for name, (epochs, accuracy) in (("paper_multitask", multitask), ("paper_color", color)):
+        write_preset(tmp_path, name, epochs, argmax_accuracy=accuracy)
+    assert verdict(tmp_path, "Trained on masks as well, it is more")[1] == expected
+
+
+def test_a_short_run_loses_to_no_classic_method(tmp_path):
+    write_preset(tmp_path, "paper_color", 25, learch_rmse=0.4)
+    for name, error in (("welsh", 0.5), ("learch", 0.3)):
+        write_method(tmp_path / name, {"learch_rmse": metric(error, 0.001)})
+    assert verdict(tmp_path, "On the pets, in the space")[1] == "holds"
+    assert verdict(tmp_path, "And better than Deshpande")[1] == "undecided"
+
+
+def test_claims_are_of_the_pets_as_the_paper_had_them(tmp_path):
+    write_preset(tmp_path, "paper_multitask", 150, miou=0.75)
+    path = tmp_path / "paper_multitask-seed0" / "config.json"
+    config = json.loads(path.read_text())
+    for changed in ({"data": "toy_pets"}, {"image_size": 256}):
+        files.write_json(path, config | changed)
+        assert report.report(tmp_path)["apart"] == {}  # like all others here
+        assert verdict(tmp_path, "Its masks reach") == ("missing: paper_multitask", "not run yet")
+
+
+def test_records_that_lack_what_a_claim_needs_are_missing(results):
+    path = results / "paper_multitask-seed0" / "metrics.json"
+    without = {k: v for k, v in json.loads(path.read_text()).items() if "iou" not in k}
+    files.write_json(path, without)
+    files.write_json(results / "gray" / "metrics.json", {"miou": metric(0.2)})
+    (results / "paper_color-seed0" / "environment.json").unlink()
+    found = report.report(results)
+    assert verdict(results, "Its masks reach") == ("missing: paper_multitask", "not run yet")
+    assert verdict(results, "Baselines") == ("missing: gray", "not run yet")
+    assert found["runs"]["paper_color"]["epochs"] == [4]
+    assert f"| paper_color | 1 | 4 | {report.NOT_KNOWN} | {report.NOT_KNOWN} |" in report.to_text(
+        found
+    )
+
+
+def test_methods_told_differently_are_not_joined(tmp_path):
+    for seed, hints in ((0, 1), (1, 100)):
+        write_method(tmp_path / f"levin-seed{seed}", {"psnr": metric(20.0)}, hints=hints)
+    with pytest.raises(ValueError, match="differ in hints"):
+        report.report(tmp_path)
+
+
+def test_networks_that_never_get_there_do_not_decide_who_is_sooner(tmp_path):
+    for name in ("paper_multitask", "paper_color"):
+        write_run(tmp_path, name, 0, chroma=[0.05, 0.05], accuracy=[0.9, 0.94])
+    expected = ("never against never", "undecided")
+    assert verdict(tmp_path, "Trained on masks as well, it passes") == expected
+
+
 def test_masks_must_pass_with_the_border_and_without(tmp_path):
     both = {"foreground_iou": 0.7, "foreground_iou_ignore_border": 0.6}
     write_run(tmp_path, "paper_multitask", 0, chroma=[0.05], **both)
@@ -220,9 +302,9 @@ def test_masks_must_pass_with_the_border_and_without(tmp_path):
         ([0.050], [0.053], "holds"),  # half-widths 0.001 each: apart
         ([0.053], [0.050], "does not hold"),
         ([0.050], [0.0515], "undecided"),  # they overlap
-        # Standard errors over seeds: 0.0001 / sqrt(2) each, twice their root sum is 0.0002.
-        ([0.0499, 0.0501], [0.0509, 0.0511], "holds"),
-        ([0.0499, 0.0501], [0.0500, 0.0502], "undecided"),
+        # Standard error over seeds of the difference: 0.00014; times Student's 4.303, 0.0006.
+        ([0.0499, 0.0501], [0.0507, 0.0509], "holds"),
+        ([0.0499, 0.0501], [0.0504, 0.0506], "undecided"),
     ],
 )
 def test_one_network_is_better_by_more_than_chance(tmp_path, multitask, color, expected):
@@ -256,26 +338,33 @@ def write_method(folder, metrics, **environment):
 def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
     gray = json.loads((results / "gray" / "metrics.json").read_text())
     write_method(results / "validated", gray, split="validation")
-    write_method(results / "soft", gray, split="test", settings={"blur": 1.0})
+    write_method(results / "soft", gray, split="test", kind="network", settings={"blur": 1.0})
+    write_method(results / "threshold", gray, settings={"blur": 2.0})  # of the luma, its own
+    write_method(results / "toys", gray, data="toy_pets", image_size=128)
+    write_method(results / "large", gray, data="oxford_iiit_pet", image_size=256)
     write_method(results / "levin_hints10", gray, hints=10, subset=None)
     write_method(results / "levin_hints1", gray, hints=1, subset=None)
     fewer = {"subset": {"of": 3669, "seed": 0}, "examples": {"scored": 200}}
     write_method(results / "welsh", gray, hints=0, **fewer)
     found = report.report(results)
     assert found["apart"] == {
+        "large": "scored on oxford_iiit_pet at 256 pixels",
         "levin_hints1": "given the color of 1 pixel of each photograph",
         "levin_hints10": "given the color of 10 pixels of each photograph",
         "soft": "its chroma blurred by 1 pixel",
+        "toys": "scored on toy_pets at 128 pixels",
         "validated": "scored on the split validation",
         "welsh": "scored on 200 of 3669 photographs",
     }
     assert not found["apart"].keys() & {row["method"] for row in found["ratios"]}
     assert report.sort_methods(found, "psnr", apart=True) == [
-        "soft",
+        "large",
+        "toys",
         "validated",
         "welsh",
         "levin_hints1",
         "levin_hints10",
+        "soft",
     ]
     alike, apart = report.to_text(found).split("## Apart")
     assert "| welsh |" not in alike
@@ -378,6 +467,7 @@ def test_recipes_are_told_apart_by_what_they_change(tmp_path):
         "base": ({}, [0.06, 0.056], [9.0, 8.0]),
         "tuned": ({"learning_rate": 3e-4}, [0.07, 0.055], [9.0, 7.0]),
         "even": ({"tasks": {"color": 1.0, "mask": 1.0}, "freeze": "encoder"}, [0.057], [6.0]),
+        "other": ({"tasks": {"color": 1.0, "breed": 0.1}}, [0.058], [1234.6]),
     }
     for name, (changes, chroma, seconds) in runs.items():
         write_run(ablations, name, 0, chroma=chroma)
@@ -394,6 +484,7 @@ def test_recipes_are_told_apart_by_what_they_change(tmp_path):
         ("nothing", 2),
         ("learning_rate=0.0003", 2),
         ("tasks.mask=1.0, freeze=encoder", 1),
+        ("tasks.mask=none, tasks.breed=0.1", 1),
     ]
     assert found["recipes"][1] == {
         "changed": "learning_rate=0.0003",
@@ -402,7 +493,9 @@ def test_recipes_are_told_apart_by_what_they_change(tmp_path):
         "mIoU": 0.7,
         "s an epoch": 7.0,
     }
-    assert "| learning_rate=0.0003 | 2 | 0.0550 | 0.700 | 7.00 |" in report.to_text(found)
+    text = report.to_text(found)
+    assert "| learning_rate=0.0003 | 2 | 0.0550 | 0.700 | 7.00 |" in text
+    assert "| tasks.mask=none, tasks.breed=0.1 | 1 | 0.0580 | 0.700 | 1235 |" in text
 
 
 def test_ablations_without_a_base_are_refused(tmp_path):
