@@ -166,7 +166,7 @@ def publish(run_dir, folder):
         json.loads((folder / f"{name}.json").read_text())
         for name in ("config", "environment", "metrics")
     )
-    files.write_text(folder / "README.md", _card(config, environment, metrics))
+    files.write_text(folder / "README.md", _card(folder.name, config, environment, metrics))
 
 
 def _check_finished(run_dir):
@@ -204,18 +204,19 @@ LIMITS = {
   possible colors it prefers the rare ones: livelier, and farther from the truth in squared error.
   Colors are guesses, no evidence of what was there."""
 }
-CARD = """# {preset}
+PETS = """, the official one less validation. The
+  photographs of Oxford-IIIT Pet are their owners'; its annotations are CC BY-SA 4.0 (Parkhi,
+  Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012)."""
+CARD = """# {name}
 
 The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{name}")` loads it.
 
 - **Task.** From a gray photograph, at {size} x {size} pixels, it predicts: {tasks}.
-- **Data.** {data}: {train} photographs of the train split, the official one less validation. The
-  photographs of Oxford-IIIT Pet are their owners'; its annotations are CC BY-SA 4.0 (Parkhi,
-  Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012).
+- **Data.** {data}: {train} photographs of the train split{source}
 - **Recipe.** `config.json`; {epochs} epochs, seed {seed}, {minutes:.0f} minutes on {devices}.
 - **Encoder.** {encoder}, starting from `{encoder_weights}` (sha256 `{encoder_sha256}`).
 - **Weights.** float16, published under colorseg's license, MIT.
-- **Limits.** It has seen cats and dogs, little else: expect less of other photographs.{limits}
+- **Limits.** It has seen {seen}: expect less of other photographs.{limits}
 
 ## The test split
 
@@ -225,11 +226,14 @@ The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{n
 """
 
 
-def _card(config, environment, metrics):
+def _card(name, config, environment, metrics):
+    of_pets = config["data"] == "oxford_iiit_pet"
     return CARD.format(
+        source=PETS if of_pets else ".",
+        seen="cats and dogs, little else" if of_pets else f"the photographs of {config['data']}",
         limits=LIMITS.get(config["encoding"], MEAN) if "color" in config["tasks"] else "",
         preset=config["preset"],
-        name=config["preset"],
+        name=name,
         size=config["image_size"],
         tasks=", ".join(config["tasks"]),
         data=config["data"],
@@ -242,7 +246,7 @@ def _card(config, environment, metrics):
         encoder=config["encoder"],
         encoder_weights=environment["encoder_weights"]["name"],
         encoder_sha256=environment["encoder_weights"].get("sha256", "not a file"),
-        table=to_markdown({config["preset"]: metrics}),
+        table=to_markdown({name: metrics}),
     )
 
 

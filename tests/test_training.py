@@ -232,7 +232,10 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], atol=2e-2)
     card = (model.PRETRAINED / "mine" / "README.md").read_text()
-    assert "| multitask |" in card
+    assert "| mine |" in card
+    assert 'colorseg.load_pretrained("mine")' in card
+    assert "Oxford" not in card  # these photographs are of a folder
+    assert "It has seen the photographs of pictures" in card
     assert "is less colorful than any of them" in card
     shipped = json.loads((model.PRETRAINED / "mine" / "config.json").read_text())
     assert shipped["encoder_weights"] == "none"
