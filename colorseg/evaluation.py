@@ -89,7 +89,8 @@ def evaluate(method, arrays, *, batch_size=64, bootstrap=1000, seed=0, progress=
 
     Returns:
         Dict `{metric: {"value": v, "low": l, "high": h}}` of floats, in the order of `METRICS`:
-        those that the method's outputs and the labels allow.
+        those that the method's outputs and the labels allow, and that have a value (there is no
+        foreground IoU where nobody sees a foreground).
 
     Raises:
         ValueError: if there are no images, nothing to compare, or the method returns something
@@ -203,9 +204,13 @@ def summarize(statistics, *, bootstrap=1000, seed=0):
     result = {}
     for name, rows in statistics.items():
         finish = METRICS[name].finish
+        with np.errstate(invalid="ignore"):
+            value = finish(rows.mean(axis=0))
+            resampled = finish(counts @ rows / n)
+        if np.isnan(value):
+            continue
         # A resample may lack all labeled images: it has no value, and is left out.
-        low, high = np.nanpercentile(finish(counts @ rows / n), [2.5, 97.5])
-        value = finish(rows.mean(axis=0))
+        low, high = np.nanpercentile(resampled, [2.5, 97.5])
         result[name] = {"value": float(value), "low": float(low), "high": float(high)}
     return result
 

@@ -219,6 +219,7 @@ def test_bad_options_of_train(arguments, message, tmp_path, capsys):
         (["levin", "--data=toy_pets", "--encoder-weights=none"], "levin takes no --encoder-w"),
         (["levin", "--data=toy_pets", "--hints=-1"], "`hints` must be at least 0, got -1"),
         (["gray", "--data=toy_pets", "--blur=1"], "gray takes no --blur"),
+        (["threshold", "--data=toy_pets", "--blur=1"], "threshold takes no --blur"),
         (["multitask", "--data=toy_pets", "--blur=-1"], "`blur` must be at least 0 pixels, got -1"),
     ],
 )
@@ -306,6 +307,31 @@ def test_the_record_of_a_blurred_network_says_so(folder, tmp_path):
     assert (plain["settings"], environment["settings"]) == ({}, {"blur": 8})
     assert blurred["chroma_rmse"] != sharp["chroma_rmse"]
     assert blurred["miou"] == sharp["miou"]
+
+
+@pytest.mark.parametrize(("trained_on", "is_scored"), [("toy_pets", True), ("other", False)])
+def test_breeds_of_other_data_are_not_scored(trained_on, is_scored, monkeypatch, capsys):
+    class Answer:
+        def predict(self, gray):
+            color = np.repeat(gray, 3, axis=-1)
+            return {"color": color, "breed": np.tile(np.eye(8)[:1], (len(gray), 1))}
+
+    about = {"data": "toy_pets", "trained_on": trained_on, "image_size": 32}
+    monkeypatch.setattr(cli, "_load_method", lambda options: (Answer(), dict(about)))
+    assert run("evaluate", "any", "--limit=16", "--json") == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert "chroma_rmse" in metrics
+    assert ("breed_accuracy" in metrics) is is_scored
+
+
+def test_a_run_that_has_not_finished_says_so(run_dir, folder, tmp_path, capsys):
+    copy = shutil.copytree(run_dir, tmp_path / "run")
+    arguments = ("evaluate", copy, "--data", folder, "--split=train")
+    assert run(*arguments) == 0
+    assert "to its end" not in capsys.readouterr().err
+    (copy / "metrics.json").unlink()
+    assert run(*arguments) == 0
+    assert f"{copy} has not been trained to its end" in capsys.readouterr().err
 
 
 def test_a_run_is_not_overwritten_by_its_evaluation(run_dir, capsys):

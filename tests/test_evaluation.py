@@ -331,6 +331,16 @@ def test_blur_averages_chroma_and_leaves_luma_and_mask(network):
     np.testing.assert_allclose(after.mean((1, 2)), before.mean((1, 2)), rtol=0.05)
 
 
+def test_a_metric_without_a_value_is_left_out():
+    arrays = make_arrays()
+    arrays["segmentation_masks"][:] = 1  # background, and the method sees nothing else
+    method = types.SimpleNamespace(predict=lambda gray: {"mask": np.ones(gray.shape[:3], int)})
+    metrics = evaluate(method, arrays)
+    assert metrics["pixel_accuracy"]["value"] == 1
+    assert "foreground_iou" not in metrics
+    assert all(np.isfinite(list(score.values())).all() for score in metrics.values())
+
+
 @pytest.mark.parametrize("blur", [-1, np.nan, np.inf])
 def test_network_refuses_impossible_blur(network, blur):
     with pytest.raises(ValueError, match="`blur` must be at least 0 pixels, got"):

@@ -333,8 +333,27 @@ def test_the_command_prints_what_8_bits_cost(run_dir, few, tmp_path, capsys):
     assert printed == pytest.approx(new / old - 1, abs=2e-3)
 
 
-def test_a_file_that_disagrees_is_told(run_dir, few, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export, "differences", lambda *_: {"chroma": 0.5})
+def test_a_difference_that_is_no_number_is_kept(network, photos, monkeypatch):
+    class Broken:
+        calls = 0
+
+        def run(self, gray):
+            self.calls += 1
+            found = {"chroma": (len(gray), 64, 64, 2), "mask": (len(gray), 64, 64, 3)}
+            wrong = np.nan if self.calls == 1 else 0.0  # and the last batch does not hide it
+            return {name: np.full(shape, wrong) for name, shape in found.items()} | {
+                "breed": np.zeros((len(gray), 5))
+            }
+
+    monkeypatch.setattr(export, "AT_ONCE", 3)
+    found = export.differences(network, Broken(), photos)
+    assert np.isnan(found["chroma"])
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("difference", [0.5, np.nan])
+def test_a_file_that_disagrees_is_told(difference, run_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, "differences", lambda *_: {"mask": 0.0, "chroma": difference})
     assert run("export", run_dir, "--format=onnx", "--out", tmp_path / "network.onnx") == 1
     assert "more than 0.0001: do not use the file" in capsys.readouterr().err
 
