@@ -23,6 +23,9 @@ class Config:
         learning_rate: of Adam, at its highest.
         schedule: `"constant"`, or `"cosine"`: a warm-up of one epoch, then down to zero.
         weight_decay: decoupled, as in AdamW; 0 is plain Adam.
+        ema_momentum: share of the old value that an exponential moving average of the weights keeps
+            at each step; it is then the average that is validated, saved and evaluated. 0 does
+            without one.
         select: which epoch's weights are evaluated: the `"best"` by validation loss, or the
             `"last"`.
         adversarial: weight of a discriminator's verdict on the colors, see
@@ -51,6 +54,7 @@ class Config:
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     weight_decay: float = 0.0
+    ema_momentum: float = 0.0
     select: str = "last"
     adversarial: float = 0.0
     precision: str = "float32"
@@ -75,6 +79,10 @@ class Config:
         for name in ("weight_decay", "adversarial"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.ema_momentum < 1:
+            raise ValueError(
+                f"ema_momentum must be at least 0 and below 1, got {self.ema_momentum}"
+            )
         has_weights = isinstance(self.tasks, dict) and all(
             type(weight) in (int, float) and 0 < weight < math.inf for weight in self.tasks.values()
         )

@@ -348,7 +348,10 @@ def _fit(model, batches, config, out, validation_set, *, team, progress):
         list(model.tasks.values()),
         batch_size=batches.batch_size,
     )
-    record = _Record(out, read_history(out)[:done], team)
+    callbacks = [keras.callbacks.TerminateOnNaN()]
+    if config.ema_momentum:
+        callbacks.append(_Averaging(resumed=done > 0))
+    callbacks.append(_Record(out, read_history(out)[:done], team))
     verbose = (1 if sys.stdout.isatty() else 2) if progress else 0
     model.fit(
         batches.of_epochs(done, config.epochs).prefetch(tf.data.AUTOTUNE),
@@ -356,10 +359,21 @@ def _fit(model, batches, config, out, validation_set, *, team, progress):
         initial_epoch=done,
         epochs=config.epochs,
         steps_per_epoch=batches.steps,
-        callbacks=[keras.callbacks.TerminateOnNaN(), record],
+        callbacks=callbacks,
         shuffle=False,  # the batches come shuffled
         verbose=verbose,
     )
+
+
+class _Averaging(keras.callbacks.SwapEMAWeights):
+    """Has the network hold the average of its weights wherever it is not being trained.
+
+    Meanwhile the optimizer keeps the weights themselves in the average's place, in files, too.
+    """
+
+    def __init__(self, *, resumed):
+        super().__init__(swap_on_epoch=True)
+        self._ema_weights_in_model = resumed  # Keras expects to start with the weights themselves
 
 
 class _Record(keras.callbacks.Callback):
@@ -430,9 +444,12 @@ SCHEDULES = {
 
 def _build_optimizer(config, steps):
     rate = SCHEDULES[config.schedule](config, steps)
+    options = {}
+    if config.ema_momentum:
+        options = {"use_ema": True, "ema_momentum": config.ema_momentum}
     if config.weight_decay:
-        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    return keras.optimizers.Adam(rate)
+        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **options)
+    return keras.optimizers.Adam(rate, **options)
 
 
 @contextlib.contextmanager

@@ -94,6 +94,7 @@ def test_what_is_derived_is_no_option(field):
         ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
         ({"learning_rate": math.inf}, "learning_rate must be above 0, got inf"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
+        ({"ema_momentum": 1}, "ema_momentum must be at least 0 and below 1, got 1"),
         ({"tasks": {"mask": 0}}, "tasks must be weights above 0 by task, got .*'mask': 0"),
         ({"tasks": {"mask": math.nan}}, "tasks must be weights above 0 by task, got .*nan"),
         ({"tasks": {"mask": "0.3"}}, "tasks must be weights above 0 by task, got .*'0.3'"),

@@ -157,6 +157,42 @@ def test_a_kill_between_two_files_is_undone(precision, config, tmp_path, monkeyp
     assert [row["epoch"] for row in training.read_history(out)] == [1, 2, 3]
 
 
+def test_averaged_weights_are_saved_and_survive_a_kill(config, tmp_path, monkeypatch):
+    config = dataclasses.replace(config, batch_size=16, schedule="constant", precision="float32")
+
+    def train(name, epochs, momentum):
+        changed = dataclasses.replace(config, epochs=epochs, ema_momentum=momentum)
+        training.train(changed, tmp_path / name, progress=False)
+        network = model.load_run(tmp_path / name)
+        return [v.numpy() for v in network.trainable_variables], network.get_weights()
+
+    after_one, after_two, after_three = (train(f"{n}", n, 0.0)[0] for n in (1, 2, 3))  # a step each
+    averages, unbroken = train("averaged", 3, 0.75)
+    for first, second, third, average in zip(
+        after_one, after_two, after_three, averages, strict=True
+    ):
+        expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
+        np.testing.assert_allclose(average, expected, atol=1e-6)
+
+    begin = training._Record.on_epoch_begin
+
+    def killed_in_the_third(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    monkeypatch.setattr(training._Record, "on_epoch_begin", killed_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", 3, 0.75)
+    monkeypatch.setattr(training._Record, "on_epoch_begin", begin)
+    for whole, resumed in zip(unbroken, train("killed", 3, 0.75)[1], strict=True):
+        np.testing.assert_allclose(resumed, whole, atol=1e-6)
+    averaged, plain = (
+        training.read_history(tmp_path / name)[-1]["val_loss"] for name in ("averaged", "3")
+    )
+    assert averaged != plain  # it is the average that is validated
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
     config, tmp_path, monkeypatch
 ):
