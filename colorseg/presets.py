@@ -21,6 +21,7 @@ class Config:
         batch_size: photographs a step.
         epochs: passes over the training split.
         learning_rate: of Adam, at its highest.
+        encoder_rate: learning rate of the encoder's weights, as a share of the others'.
         schedule: `"constant"`, or `"cosine"`: a warm-up of one epoch, then down to zero.
         weight_decay: decoupled, as in AdamW; 0 is plain Adam.
         ema_momentum: share of the old value that an exponential moving average of the weights keeps
@@ -52,6 +53,7 @@ class Config:
     batch_size: int = 32
     epochs: int = 60
     learning_rate: float = 1e-3
+    encoder_rate: float = 1.0
     schedule: str = "cosine"
     weight_decay: float = 0.0
     ema_momentum: float = 0.0
@@ -74,8 +76,9 @@ class Config:
         for name in ("color_stride", "epochs", "batch_size", "image_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        for name in ("learning_rate", "encoder_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("weight_decay", "adversarial"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")

@@ -326,7 +326,7 @@ def _build(config, train_set, team):
         part=(team.host, team.hosts),
     )
     team.check_batch(batches.batch_size)
-    model.compile(_build_optimizer(config, batches.steps), **compile_args(tasks))
+    model.compile(_build_optimizer(config, model, batches.steps), **compile_args(tasks))
     return model, batches
 
 
@@ -426,30 +426,41 @@ class _Record(keras.callbacks.Callback):
                 file.attrs["epochs"] = len(self._history)
 
 
-def _cosine(config, steps):
+def _constant(peak, epochs, steps):
+    return peak
+
+
+def _cosine(peak, epochs, steps):
     """One epoch of warm-up, then half a cosine down to zero."""
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
-        decay_steps=max(1, (config.epochs - 1) * steps),
-        warmup_target=config.learning_rate,
+        decay_steps=max(1, (epochs - 1) * steps),
+        warmup_target=peak,
         warmup_steps=steps,
     )
 
 
-SCHEDULES = {
-    "constant": lambda config, steps: config.learning_rate,
-    "cosine": _cosine,
-}
+SCHEDULES = {"constant": _constant, "cosine": _cosine}
 
 
-def _build_optimizer(config, steps):
-    rate = SCHEDULES[config.schedule](config, steps)
+def _build_optimizer(config, model, steps):
     options = {}
     if config.ema_momentum:
-        options = {"use_ema": True, "ema_momentum": config.ema_momentum}
+        options |= {"use_ema": True, "ema_momentum": config.ema_momentum}
     if config.weight_decay:
-        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **options)
-    return keras.optimizers.Adam(rate, **options)
+        options["weight_decay"] = config.weight_decay
+
+    def build(share):
+        schedule = SCHEDULES[config.schedule]
+        rate = schedule(share * config.learning_rate, config.epochs, steps)
+        kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
+        return kind(rate, **options)
+
+    if config.encoder_rate == 1:
+        return build(1)
+    encoder = {id(variable) for variable in model.get_layer("encoder").trainable_variables}
+    slow, usual = build(config.encoder_rate), build(1)
+    return keras.optimizers.MultiOptimizer(lambda v: slow if id(v) in encoder else usual)
 
 
 @contextlib.contextmanager

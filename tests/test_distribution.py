@@ -38,7 +38,7 @@ adversarial.build_discriminator = discriminator
 tiny.register()
 model.DECODERS["tiny"] = decoder
 options = {**tiny.OPTIONS, "decoder": "tiny", "freeze": "nothing", "learning_rate": 1e-4}
-options["ema_momentum"] = 0.75
+options |= {"ema_momentum": 0.75, "encoder_rate": 0.5}
 
 def train(out, *, preset="multitask", devices=1, hosts=(), host_id=None, **changes):
     config = presets.preset(preset, **{**options, "data": sys.argv[2], **changes})

@@ -91,6 +91,7 @@ def test_what_is_derived_is_no_option(field):
         ({"batch_size": -8}, "batch_size must be at least 1, got -8"),
         ({"image_size": 0}, "image_size must be at least 1, got 0"),
         ({"learning_rate": 0}, "learning_rate must be above 0, got 0"),
+        ({"encoder_rate": 0}, "encoder_rate must be above 0, got 0"),
         ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
         ({"learning_rate": math.inf}, "learning_rate must be above 0, got inf"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),

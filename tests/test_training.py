@@ -157,6 +157,21 @@ def test_a_kill_between_two_files_is_undone(precision, config, tmp_path, monkeyp
     assert [row["epoch"] for row in training.read_history(out)] == [1, 2, 3]
 
 
+def test_the_encoder_may_learn_more_slowly(config, tmp_path):
+    def encoder_after(**changes):
+        out = tmp_path / "-".join(map(str, changes.values()))
+        training.train(dataclasses.replace(config, epochs=2, **changes), out, progress=False)
+        return model.load_run(out).get_layer("encoder").get_weights()
+
+    start = encoder_after(freeze="encoder")
+
+    def moved(**changes):
+        pairs = zip(encoder_after(**changes), start, strict=True)
+        return max(np.abs(after - before).max() for after, before in pairs)
+
+    assert 0 < moved(encoder_rate=0.01) < 0.02 * moved(encoder_rate=1.0)
+
+
 def test_averaged_weights_are_saved_and_survive_a_kill(config, tmp_path, monkeypatch):
     config = dataclasses.replace(config, batch_size=16, schedule="constant", precision="float32")
 
