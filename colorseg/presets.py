@@ -121,6 +121,11 @@ PRESETS = {
 }
 
 
+def complete(config):
+    """Returns the dict of a `config.json` with the options that an older library did not have."""
+    return {field.name: field.default for field in dataclasses.fields(Config)} | config
+
+
 def preset(name, **changes):
     """Returns the configuration of a preset, with some of its fields changed.
 

@@ -21,7 +21,7 @@ from scipy import stats
 from colorseg import files
 from colorseg.evaluation import to_markdown
 from colorseg.metrics import METRICS
-from colorseg.presets import DERIVED, PRESETS, Config
+from colorseg.presets import DERIVED, PRESETS, complete
 from colorseg.training import read_history
 
 COLOR_COLUMNS = (
@@ -357,9 +357,8 @@ def _changes(config, base, *, free=()):
 
 def _complete(config):
     """Adds what an older run does not say, since it had no choice; paths to weights are alike."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     weights = config.get("encoder_weights", "none")
-    return defaults | config | {"encoder_weights": weights if weights == "none" else "pretrained"}
+    return complete(config) | {"encoder_weights": weights if weights == "none" else "pretrained"}
 
 
 def ratios_to_gray(rows):

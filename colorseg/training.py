@@ -34,7 +34,7 @@ from colorseg.encodings import QuantizedAB
 from colorseg.evaluation import NetworkMethod, Stopwatch, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
 from colorseg.photo import make_folder
-from colorseg.presets import DERIVED
+from colorseg.presets import DERIVED, complete
 from colorseg.registry import check_known, look_up
 from colorseg.tasks import compile_args
 
@@ -266,7 +266,7 @@ def _check_folder(out, config):
             raise ValueError(f"{out} holds the record of another method; choose another --out")
         return
     try:
-        found = json.loads(path.read_text())
+        found = complete(json.loads(path.read_text()))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); choose another --out") from error
     asked = json.loads(json.dumps(dataclasses.asdict(config)))
