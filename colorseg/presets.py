@@ -123,7 +123,9 @@ PRESETS = {
 
 def complete(config):
     """Returns the dict of a `config.json` with the options that an older library did not have."""
-    return {field.name: field.default for field in dataclasses.fields(Config)} | config
+    options = dataclasses.fields(Config)
+    defaults = {o.name: o.default for o in options if o.default is not dataclasses.MISSING}
+    return defaults | config
 
 
 def preset(name, **changes):

@@ -67,7 +67,7 @@ class Result:
     Attributes:
         name: what its row is called, the folder's name without the seed.
         metrics: of the test split, as `evaluate` returns them.
-        config: of `config.json`; empty for what is not trained.
+        config: of `config.json`, completed by `presets.complete`; empty for what is not trained.
         history: rows of `history.csv`; empty likewise.
         environment: of `environment.json`; empty if there is none.
     """
@@ -344,7 +344,7 @@ def compare_recipes(results):
 
 def _changes(config, base, *, free=()):
     """Returns the options by which a configuration departs from another, in words."""
-    here, there = map(_complete, (config, base))
+    here, there = map(_without_path, (config, base))
     free = ("tasks", "preset", *DERIVED, *free)
     changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
     tasks = {
@@ -355,10 +355,10 @@ def _changes(config, base, *, free=()):
     return ", ".join(f"{key}={value}" for key, value in {**tasks, **changed}.items()) or "nothing"
 
 
-def _complete(config):
-    """Adds what an older run does not say, since it had no choice; paths to weights are alike."""
+def _without_path(config):
+    """Takes all paths to weights for alike."""
     weights = config.get("encoder_weights", "none")
-    return complete(config) | {"encoder_weights": weights if weights == "none" else "pretrained"}
+    return config | {"encoder_weights": weights if weights == "none" else "pretrained"}
 
 
 def ratios_to_gray(rows):
@@ -682,6 +682,7 @@ def _read_result(folder):
         return json.loads(path.read_text()) if path.exists() else {}
 
     config = read("config.json")
+    config = complete(config) if config else {}
     return Result(
         name=re.sub(r"-seed\d+$", "", folder.name),
         metrics=read("metrics.json"),
@@ -736,7 +737,7 @@ def _check_recipe(group):
     """Raises a ValueError if runs of one name differ in more than the seed."""
     told = ("settings", "hints", "split", "subset")
     recipes = [
-        _complete(result.config)
+        _without_path(result.config)
         | dict(zip(("data", "image_size"), _data_of(result), strict=True))
         | {key: result.environment.get(key) for key in told}
         for result in group
