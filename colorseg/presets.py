@@ -128,6 +128,38 @@ def complete(config):
     return defaults | config
 
 
+def without_path(config):
+    """Returns the dict of a configuration in which all paths to weights are alike."""
+    weights = config.get("encoder_weights", "none")
+    return config | {"encoder_weights": weights if weights == "none" else "pretrained"}
+
+
+def tell_changes(config, base, *, free=()):
+    """Returns the options by which a configuration departs from another, in words.
+
+    Args:
+        config, base: dicts with all options, as `complete` returns them.
+        free: names of options that may differ.
+    """
+    here, there = without_path(config), without_path(base)
+    free = ("tasks", "preset", *DERIVED, *free)
+    changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
+    tasks = {
+        f"tasks.{task}": here["tasks"].get(task, "none")
+        for task in {**there["tasks"], **here["tasks"]}
+        if here["tasks"].get(task) != there["tasks"].get(task)
+    }
+    return ", ".join(f"{key}={value}" for key, value in {**tasks, **changed}.items()) or "nothing"
+
+
+def tell_departures(config):
+    """Returns how a run departs from its preset, in words, but for seed and length."""
+    if config.get("preset") not in PRESETS:
+        return "not a preset"
+    usual = dataclasses.asdict(PRESETS[config["preset"]])
+    return tell_changes(config, usual, free=("seed", "epochs"))
+
+
 def preset(name, **changes):
     """Returns the configuration of a preset, with some of its fields changed.
 

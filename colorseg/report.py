@@ -21,7 +21,14 @@ from scipy import stats
 from colorseg import files
 from colorseg.evaluation import to_markdown
 from colorseg.metrics import METRICS
-from colorseg.presets import DERIVED, PRESETS, complete
+from colorseg.presets import (
+    DERIVED,
+    PRESETS,
+    complete,
+    tell_changes,
+    tell_departures,
+    without_path,
+)
 from colorseg.training import read_history
 
 COLOR_COLUMNS = (
@@ -331,7 +338,7 @@ def compare_recipes(results):
 
     titles = {"val_color_chroma_rmse": "chroma RMSE", "val_mask_miou": "mIoU"}
     return [
-        {"changed": _changes(result.config, base.config), "epochs": len(result.history)}
+        {"changed": tell_changes(result.config, base.config), "epochs": len(result.history)}
         | {
             title: result.history[-1][key]
             for key, title in titles.items()
@@ -340,25 +347,6 @@ def compare_recipes(results):
         | {"s an epoch": min(row["seconds"] for row in result.history)}
         for result in sorted(results, key=place)
     ]
-
-
-def _changes(config, base, *, free=()):
-    """Returns the options by which a configuration departs from another, in words."""
-    here, there = map(_without_path, (config, base))
-    free = ("tasks", "preset", *DERIVED, *free)
-    changed = {k: v for k, v in here.items() if k not in free and v != there[k]}
-    tasks = {
-        f"tasks.{task}": here["tasks"].get(task, "none")
-        for task in {**there["tasks"], **here["tasks"]}
-        if here["tasks"].get(task) != there["tasks"].get(task)
-    }
-    return ", ".join(f"{key}={value}" for key, value in {**tasks, **changed}.items()) or "nothing"
-
-
-def _without_path(config):
-    """Takes all paths to weights for alike."""
-    weights = config.get("encoder_weights", "none")
-    return config | {"encoder_weights": weights if weights == "none" else "pretrained"}
 
 
 def ratios_to_gray(rows):
@@ -737,7 +725,7 @@ def _check_recipe(group):
     """Raises a ValueError if runs of one name differ in more than the seed."""
     told = ("settings", "hints", "split", "subset")
     recipes = [
-        _without_path(result.config)
+        without_path(result.config)
         | dict(zip(("data", "image_size"), _data_of(result), strict=True))
         | {key: result.environment.get(key) for key in told}
         for result in group
@@ -761,21 +749,13 @@ def _describe(group):
         "of its preset": _preset_epochs(group[0]) or NOT_KNOWN,
         "minutes": [_minutes(environment) for environment in environments],
         "device": sorted({", ".join(e.get("devices", [NOT_KNOWN])) for e in environments}),
-        "changed": _departures(group[0].config),
+        "changed": tell_departures(group[0].config),
     }
 
 
 def _minutes(environment):
     seconds = environment.get("training_seconds")
     return NOT_KNOWN if seconds is None else round(seconds / 60)
-
-
-def _departures(config):
-    """Returns how a run departs from its preset, in words, but for seed and length."""
-    if config.get("preset") not in PRESETS:
-        return "not a preset"
-    preset = dataclasses.asdict(PRESETS[config["preset"]])
-    return _changes(config, preset, free=("seed", "epochs"))
 
 
 def _characterize(group):

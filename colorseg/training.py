@@ -34,7 +34,7 @@ from colorseg.encodings import QuantizedAB
 from colorseg.evaluation import NetworkMethod, Stopwatch, evaluate, to_markdown
 from colorseg.model import build_from_config, load_run, load_weights
 from colorseg.photo import make_folder
-from colorseg.presets import DERIVED, complete
+from colorseg.presets import DERIVED, complete, tell_departures
 from colorseg.registry import check_known, look_up
 from colorseg.tasks import compile_args
 
@@ -213,7 +213,8 @@ The network of `colorseg train --preset {preset}`; `colorseg.load_pretrained("{n
 
 - **Task.** From a gray photograph, at {size} x {size} pixels, it predicts: {tasks}.
 - **Data.** {data}: {train} photographs of the train split{source}
-- **Recipe.** `config.json`; {epochs} epochs, seed {seed}, {minutes:.0f} minutes on {devices}.
+- **Recipe.** `config.json`; changed in the preset: {changed}. {epochs} epochs, seed {seed},
+  {minutes:.0f} minutes on {devices}.
 - **Encoder.** {encoder}, starting from `{encoder_weights}` (sha256 `{encoder_sha256}`).
 - **Weights.** float16, published under colorseg's license, MIT.
 - **Limits.** It has seen {seen}: expect less of other photographs.{limits}
@@ -233,6 +234,7 @@ def _card(name, config, environment, metrics):
         seen="cats and dogs, little else" if of_pets else f"the photographs of {config['data']}",
         limits=LIMITS.get(config["encoding"], MEAN) if "color" in config["tasks"] else "",
         preset=config["preset"],
+        changed=tell_departures(complete(config)),
         name=name,
         size=config["image_size"],
         tasks=", ".join(config["tasks"]),

@@ -297,6 +297,7 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
     card = (model.PRETRAINED / "mine" / "README.md").read_text()
     assert "| mine |" in card
     assert 'colorseg.load_pretrained("mine")' in card
+    assert "encoder=tiny, " in card  # a departure from the preset
     assert "Oxford" not in card  # these photographs are of a folder
     assert "It has seen the photographs of pictures" in card
     assert "is less colorful than any of them" in card
