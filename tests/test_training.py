@@ -239,12 +239,12 @@ def test_a_run_that_an_older_library_began_is_continued(config, tmp_path):
     out = tmp_path / "run"
     metrics = training.train(config, out, progress=False)
     stored = json.loads((out / "config.json").read_text())
-    del stored["encoder_rate"]
+    del stored["ema_momentum"]
     (out / "config.json").write_text(json.dumps(stored))
     assert training.train(config, out, progress=False) == metrics
-    faster = dataclasses.replace(config, encoder_rate=2.0)
-    with pytest.raises(ValueError, match=r"encoder_rate: 1.0 there, 2.0 asked"):
-        training.train(faster, out, progress=False)
+    averaged = dataclasses.replace(config, ema_momentum=0.9)
+    with pytest.raises(ValueError, match=r"ema_momentum: 0.0 there, 0.9 asked"):
+        training.train(averaged, out, progress=False)
 
 
 def test_damaged_files_of_a_run_are_named(config, tmp_path):

@@ -108,7 +108,8 @@ def test_it_colors_as_python_does(shape, kind, visit, network, tmp_path):
     # Compared as seen on black: browsers keep fewer levels of what shines through.
     chroma, luma = distance(colored[..., :3] * opacity, expected * opacity)
     assert chroma < 2 / 255
-    assert luma < 1.5 / 255
+    # Behind opacity, they round twice more, by up to half a level, scaling by it and back.
+    assert luma < (1.5 if given.alpha is None else 2.5) / 255
     np.testing.assert_array_equal(colored[..., 3], 255 if given.alpha is None else given.alpha)
     gray = np.repeat(draw(shape)[..., None], 3, axis=-1)
     assert distance(expected, gray)[0] > 5 / 255  # there was something to color
