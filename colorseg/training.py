@@ -446,23 +446,35 @@ SCHEDULES = {"constant": _constant, "cosine": _cosine}
 
 
 def _build_optimizer(config, model, steps):
-    options = {}
+    rate = SCHEDULES[config.schedule](config.learning_rate, config.epochs, steps)
+    kind, options = keras.optimizers.Adam, {}
+    if config.weight_decay:
+        kind, options = keras.optimizers.AdamW, {"weight_decay": config.weight_decay}
     if config.ema_momentum:
         options |= {"use_ema": True, "ema_momentum": config.ema_momentum}
-    if config.weight_decay:
-        options["weight_decay"] = config.weight_decay
+    if config.encoder_rate != 1:
+        kind = _slow_down(kind, model.get_layer("encoder").variables, config.encoder_rate)
+    return kind(rate, **options)
 
-    def build(share):
-        schedule = SCHEDULES[config.schedule]
-        rate = schedule(share * config.learning_rate, config.epochs, steps)
-        kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
-        return kind(rate, **options)
 
-    if config.encoder_rate == 1:
-        return build(1)
-    encoder = {id(variable) for variable in model.get_layer("encoder").trainable_variables}
-    slow, usual = build(config.encoder_rate), build(1)
-    return keras.optimizers.MultiOptimizer(lambda v: slow if id(v) in encoder else usual)
+def _slow_down(kind, variables, share):
+    """Returns a kind of optimizer that takes shorter steps with some variables.
+
+    Keras has `MultiOptimizer` for this, but not yet in the version on Colab.
+    """
+    names = {id(variable) for variable in variables}
+
+    class Slowed(kind):
+        def build(self, variables):
+            super().build(variables)
+            self._slow = {n for n, variable in enumerate(variables) if id(variable) in names}
+
+        def update_step(self, gradient, variable, learning_rate):
+            if self._get_variable_index(variable) in self._slow:
+                learning_rate = share * learning_rate
+            super().update_step(gradient, variable, learning_rate)
+
+    return Slowed
 
 
 @contextlib.contextmanager
