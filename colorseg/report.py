@@ -3,8 +3,8 @@
 A results folder holds one folder a run, named `<preset>-seed<N>`, or a method's name for what is
 not trained. Each has at least `metrics.json`, and mostly `environment.json`; runs have
 `config.json` and `history.csv`, too. Runs whose folders differ in the seed only are rows of one
-network. Its folder `ablations` holds short runs by which recipes were chosen, on the validation
-split.
+network. Each folder in its `ablations` holds a round of short runs by which recipes were chosen, on
+the validation split, and which are compared with one of them, `base`.
 """
 
 import dataclasses
@@ -114,13 +114,13 @@ def report(folder):
         photographs or others than most rows here, or were blurred), `ratios` (of the others' color
         errors to gray's), `runs` (what was trained, for how long, and what it `changed` in its
         preset), `curves` (per name and seed, the columns of the history), `epochs_to_reach`,
-        `times`, `claims`, and `recipes`, see `compare_recipes`.
+        `times`, `claims`, and `recipes` (for each folder in `ablations`, see `compare_recipes`).
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
     """
     results = read_results(folder)
-    ablations = Path(folder) / "ablations"
+    rounds = sorted(path for path in (Path(folder) / "ablations").glob("*") if path.is_dir())
     names = dict.fromkeys(result.name for result in results)
     by_name = {name: [r for r in results if r.name == name] for name in names}
     for group in by_name.values():
@@ -143,7 +143,7 @@ def report(folder):
         "epochs_to_reach": epochs_to_reach(by_name),
         "times": compare_times(by_name),
         "claims": check_claims(by_name),
-        "recipes": compare_recipes(read_results(ablations)) if ablations.is_dir() else [],
+        "recipes": {path.name: compare_recipes(read_results(path)) for path in rounds},
     }
 
 
@@ -171,7 +171,9 @@ def to_text(found):
     if found["times"]:
         parts += ["## One network or two", to_table([found["times"]])]
     if found["recipes"]:
-        parts += ["## Recipes tried", _TEXT_OF_RECIPES, to_table(found["recipes"])]
+        parts += ["## Recipes tried", _TEXT_OF_RECIPES]
+        for name, rows in found["recipes"].items():
+            parts += [f"### {name}", to_table(rows)]
     parts += ["## Quoted from the paper (Dabholkar)", QUOTED.strip()]
     parts += ["## The paper's claims", to_table(found["claims"])]
     return "\n\n".join(parts) + "\n"
@@ -331,7 +333,7 @@ def compare_recipes(results):
     results = [result for result in results if result.history]
     base = next((result for result in results if result.name == BASE), None)
     if base is None:
-        raise ValueError(f"the ablations have no folder {BASE}-seed<N>, which they are compared to")
+        raise ValueError(f"a round of ablations has no folder {BASE}-seed<N>, to compare with")
 
     def place(result):
         return result is not base, result.history[-1].get("val_color_chroma_rmse", math.inf)
@@ -728,6 +730,7 @@ def _check_recipe(group):
         without_path(result.config)
         | dict(zip(("data", "image_size"), _data_of(result), strict=True))
         | {key: result.environment.get(key) for key in told}
+        | {"photographs": _photographs(result.environment)}
         for result in group
     ]
     for recipe in recipes[1:]:
@@ -745,12 +748,19 @@ def _describe(group):
     return {
         "run": group[0].name,
         "seeds": len(group),
+        "photographs": sorted(
+            {e.get("examples", {}).get("train", NOT_KNOWN) for e in environments}
+        ),
         "epochs": [len(result.history) for result in group],
         "of its preset": _preset_epochs(group[0]) or NOT_KNOWN,
         "minutes": [_minutes(environment) for environment in environments],
         "device": sorted({", ".join(e.get("devices", [NOT_KNOWN])) for e in environments}),
         "changed": tell_departures(group[0].config),
     }
+
+
+def _photographs(environment):
+    return environment.get("examples", {}).get("train", NOT_KNOWN)
 
 
 def _minutes(environment):

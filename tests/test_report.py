@@ -22,7 +22,17 @@ def metric(value, half=0.5):
 
 
 def write_run(
-    root, name, seed, *, chroma, accuracy=None, seconds=100.0, device="cpu", half=0.5, **metrics
+    root,
+    name,
+    seed,
+    *,
+    chroma,
+    accuracy=None,
+    seconds=100.0,
+    device="cpu",
+    half=0.5,
+    photographs=3322,
+    **metrics,
 ):
     folder = root / f"{name}-seed{seed}"
     folder.mkdir(parents=True)
@@ -33,7 +43,12 @@ def write_run(
     )
     files.write_json(
         folder / "environment.json",
-        {"epochs": len(chroma), "training_seconds": 1.0, "devices": [device]},
+        {
+            "epochs": len(chroma),
+            "training_seconds": 1.0,
+            "devices": [device],
+            "examples": {"train": photographs},
+        },
     )
     columns = {"epoch": range(1, len(chroma) + 1), "val_color_chroma_rmse": chroma}
     if name.startswith("paper"):
@@ -271,15 +286,23 @@ def test_records_that_lack_what_a_claim_needs_are_missing(results):
     assert verdict(results, "Its masks reach") == ("missing: paper_multitask", "not run yet")
     assert verdict(results, "Baselines") == ("missing: gray", "not run yet")
     assert found["runs"]["paper_color"]["epochs"] == [4]
-    assert f"| paper_color | 1 | 4 | {report.NOT_KNOWN} | {report.NOT_KNOWN} |" in report.to_text(
-        found
-    )
+    assert found["runs"]["paper_multitask"]["photographs"] == [3322]
+    unknown = report.NOT_KNOWN
+    row = f"| paper_color | 1 | {unknown} | 4 | {unknown} | {unknown} |"
+    assert row in report.to_text(found)
 
 
 def test_methods_told_differently_are_not_joined(tmp_path):
     for seed, hints in ((0, 1), (1, 100)):
         write_method(tmp_path / f"levin-seed{seed}", {"psnr": metric(20.0)}, hints=hints)
     with pytest.raises(ValueError, match="differ in hints"):
+        report.report(tmp_path)
+
+
+def test_runs_that_learned_from_other_photographs_are_not_joined(tmp_path):
+    for seed, photographs in ((0, 3317), (1, 3322)):
+        write_run(tmp_path, "color", seed, chroma=[0.05], photographs=photographs)
+    with pytest.raises(ValueError, match="differ in photographs"):
         report.report(tmp_path)
 
 
@@ -460,8 +483,8 @@ def test_seeds_are_joined_in_what_all_of_them_have():
 
 def test_recipes_are_told_apart_by_what_they_change(tmp_path):
     write_run(tmp_path, "color", 0, chroma=[0.05])
-    ablations = tmp_path / "ablations"
-    ablations.mkdir()
+    ablations = tmp_path / "ablations" / "first"
+    ablations.mkdir(parents=True)
     with_base = {"preset": "multitask", "tasks": {"color": 1.0, "mask": 0.1}}
     runs = {
         "base": ({}, [0.06, 0.056], [9.0, 8.0]),
@@ -478,15 +501,19 @@ def test_recipes_are_told_apart_by_what_they_change(tmp_path):
             f"{i + 1},{c},0.7,{s}" for i, (c, s) in enumerate(zip(chroma, seconds, strict=True))
         ]
         files.write_text(folder / "history.csv", "\n".join(rows) + "\n")
+    write_run(ablations.parent / "second", "base", 0, chroma=[0.04])
+    files.write_json(ablations.parent / "second" / "base-seed0" / "config.json", with_base)
     found = report.report(tmp_path)
     assert list(found["rows"]) == ["color"]  # not those of the ablations
-    assert [(row["changed"], row["epochs"]) for row in found["recipes"]] == [
+    assert {name: len(rows) for name, rows in found["recipes"].items()} == {"first": 4, "second": 1}
+    recipes = found["recipes"]["first"]
+    assert [(row["changed"], row["epochs"]) for row in recipes] == [
         ("nothing", 2),
         ("learning_rate=0.0003", 2),
         ("tasks.mask=1.0, freeze=encoder", 1),
         ("tasks.mask=none, tasks.breed=0.1", 1),
     ]
-    assert found["recipes"][1] == {
+    assert recipes[1] == {
         "changed": "learning_rate=0.0003",
         "epochs": 2,
         "chroma RMSE": 0.055,
@@ -500,7 +527,7 @@ def test_recipes_are_told_apart_by_what_they_change(tmp_path):
 
 def test_ablations_without_a_base_are_refused(tmp_path):
     write_run(tmp_path, "color", 0, chroma=[0.05])
-    (tmp_path / "ablations").mkdir()
-    write_run(tmp_path / "ablations", "frozen", 0, chroma=[0.05])
+    (tmp_path / "ablations" / "first").mkdir(parents=True)
+    write_run(tmp_path / "ablations" / "first", "frozen", 0, chroma=[0.05])
     with pytest.raises(ValueError, match="base-seed<N>"):
         report.report(tmp_path)
