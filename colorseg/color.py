@@ -1,4 +1,4 @@
-"""Color spaces as inverse pairs of pure functions: R'G'B' <-> YUV and R'G'B' <-> CIE Lab.
+"""Color spaces as inverse pairs of pure functions: R'G'B' <-> YUV, CIE Lab, LEARCH's shares.
 
 | function         | domain           | range                                          |
 |------------------|------------------|------------------------------------------------|
@@ -9,6 +9,8 @@
 | `add_chroma`     | Y and UV         | RGB in [0, 1]                                  |
 | `rgb_to_lab`     | RGB in [0, 1]    | L [0, 100], a [-86, 98], b [-108, 94]          |
 | `lab_to_rgb`     | Lab              | RGB, outside [0, 1] where out of gamut         |
+| `rgb_to_learch`  | RGB in [0, 1]    | shares of brightness, [-1.5, 3] and [-3, 3]    |
+| `learch_to_rgb`  | Y and the shares | RGB, above 1 where out of gamut                |
 
 Everything runs on `keras.ops`, hence on any Keras backend, and takes numpy arrays, too.
 """
@@ -40,6 +42,9 @@ XYZ_FROM_RGB = np.array(
 )
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 D65 = np.array([0.95047, 1.0, 1.08883])
+
+LEARCH_FROM_RGB = np.array([[-0.5, -0.5, 1.0], [1.0, -1.0, 0.0]])
+LEARCH_EPSILON = 1e-4  # keeps black pixels from dividing by 0; the value of its released code
 
 AT_ONCE = 64  # photographs whose floats are in memory together
 
@@ -220,6 +225,47 @@ def lab_to_rgb(lab):
         1.055 * ops.power(ops.maximum(linear, 0.0031308), 1 / 2.4) - 0.055,
         12.92 * linear,
     )
+
+
+def rgb_to_learch(rgb):
+    """Returns color as shares of brightness: B - (R + G) / 2 and R - G, over (R + G + B) / 3.
+
+    Args:
+        rgb: float tensor `[..., 3]` in `[0, 1]`.
+
+    Returns:
+        `[..., 2]` of the same dtype, in `[-1.5, 3]` and `[-3, 3]`; grays have 0 and 0.
+
+    Raises:
+        ValueError: if `rgb` is not floating point with 3 channels.
+
+    Reference:
+        Deshpande, Rock, Forsyth: Learning large-scale automatic image colorization, ICCV 2015.
+    """
+    rgb = _check_image(rgb, "rgb")
+    brightness = ops.mean(rgb, axis=-1, keepdims=True)
+    return _mix(rgb, LEARCH_FROM_RGB) / (brightness + LEARCH_EPSILON)
+
+
+def learch_to_rgb(gray, learch):
+    """Returns the color of a luma and LEARCH's shares; the inverse of `rgb_to_learch`.
+
+    Args:
+        gray: float tensor `[..., 1]` in `[0, 1]`.
+        learch: float tensor `[..., 2]`. Shares that would take a channel below 0 leave it there.
+
+    Returns:
+        R'G'B' `[..., 3]` of the luma `gray`; values leave `[0, 1]` where the color is out of gamut.
+
+    Raises:
+        ValueError: if `gray` is not floating point with 1 channel, or `learch` has not 2.
+    """
+    gray = _check_image(gray, "gray", channels=1)
+    learch = _check_image(learch, "learch", channels=2)
+    # Each channel as a multiple of the brightness: their mean, the matrix's first row, is 1.
+    inverse = np.linalg.inv(np.vstack([np.full(3, 1 / 3), LEARCH_FROM_RGB]))
+    multiples = ops.maximum(1 + _mix(learch, inverse[:, 1:]), 0.0)
+    return (gray + LEARCH_EPSILON) * multiples / luma(multiples) - LEARCH_EPSILON
 
 
 def _mix(image, matrix):

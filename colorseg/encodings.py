@@ -113,6 +113,24 @@ class ChromaL1(Chroma):
 
 
 @keras.saving.register_keras_serializable("colorseg")
+class Learch(Encoding):
+    """Color as shares of brightness, in which an error counts more the darker its pixel is.
+
+    Reference:
+        Deshpande, Rock, Forsyth: Learning large-scale automatic image colorization, ICCV 2015.
+    """
+
+    channels = 2
+
+    def encode(self, rgb):  # noqa: D102
+        return color.rgb_to_learch(rgb)
+
+    def _decode_chroma(self, gray, output):
+        rgb = color.learch_to_rgb(ops.cast(gray, output.dtype), output)
+        return color.rgb_to_yuv(rgb)[..., 1:]
+
+
+@keras.saving.register_keras_serializable("colorseg")
 class QuantizedAB(Encoding):
     """A distribution over the bins of the ab plane that sRGB can reach, per pixel.
 
@@ -245,5 +263,6 @@ ENCODINGS = {
     "yuv": YUV,
     "chroma": Chroma,
     "chroma_l1": ChromaL1,
+    "learch": Learch,
     "quantized_ab": QuantizedAB,
 }

@@ -168,7 +168,6 @@ def mean_iou(name="miou"):
 # ids [N, H, W], breeds ids [N] in the truth and scores [N, breeds] in the prediction.
 
 PSNR_CAP = 60.0  # dB, for identical images; rounding to 8 bits alone leaves 58.9
-LEARCH_EPSILON = 1e-4  # keeps black pixels from dividing by 0; the value of its released code
 AUC_THRESHOLDS = 151  # 0, 1, ..., 150
 LAB_NOISE = 1e-3  # float32 Lab of two equal grays differs by less
 BIN_SIDE = 10
@@ -183,8 +182,7 @@ def squared_chroma_error(truth, prediction):
 def squared_learch_error(truth, prediction):
     """Returns the mean over pixels and channels of the squared error in LEARCH space, `[N, 1]`.
 
-    The two channels are B - (R + G) / 2 and R - G, each divided by (R + G + B) / 3 + 1e-4. Dark
-    pixels rule this error, since they are divided by little.
+    See `color.rgb_to_learch`. Dark pixels rule this error, since they are divided by little.
 
     Reference:
         Deshpande, Rock, Forsyth: Learning large-scale automatic image colorization, ICCV 2015.
@@ -337,9 +335,7 @@ def _chroma(rgb):
 
 
 def _learch(rgb):
-    red, green, blue = np.moveaxis(np.asarray(rgb), -1, 0)
-    opponents = np.stack([blue - (red + green) / 2, red - green], axis=-1)
-    return opponents / (rgb.mean(axis=-1, keepdims=True) + LEARCH_EPSILON)
+    return ops.convert_to_numpy(color.rgb_to_learch(rgb))
 
 
 def _pixel_auc(truth, prediction):

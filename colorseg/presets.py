@@ -117,6 +117,7 @@ PRESETS = {
     "multitask": Config(tasks={"color": 1.0, "mask": 0.03}, **_COLORED),
     "three_task": Config(tasks={"color": 1.0, "mask": 0.03, "breed": 0.02}, **_COLORED),
     # What others did, on our network; the book's chapter on them tells the differences.
+    "deshpande": Config(tasks={"color": 1.0}, encoding="learch", **_TUNED),
     "zhang": Config(tasks={"color": 1.0}, encoding="quantized_ab", color_stride=4, **_TUNED),
     "pix2pix": Config(tasks={"color": 1.0}, encoding="chroma_l1", adversarial=0.01, **_COLORED),
     "iizuka": Config(tasks={"color": 1.0, "breed": 0.02}, decoder="fusion", **_COLORED),

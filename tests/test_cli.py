@@ -182,7 +182,7 @@ def test_set_reaches_the_options_that_have_a_name_of_their_own(trained):
     [
         (
             ["--preset=best"],
-            "unknown preset 'best'; known: color, iizuka, mask, multitask, paper_color",
+            "unknown preset 'best'; known: color, deshpande, iizuka, mask, multitask, paper_color",
         ),
         (["--set=decoder"], "--set takes OPTION=VALUE, got 'decoder'"),
         (["--set=size=64"], "unknown option 'size'; known: adversarial, augment, batch_size"),

@@ -118,8 +118,35 @@ def test_wrong_luma_and_chroma_are_refused(gray, chroma, message):
         color.add_chroma(gray, chroma)
 
 
+def test_learch_shares_and_luma_are_the_color(rng):
+    rgb = np.concatenate([rng.random((6, 5, 3)), np.zeros((1, 5, 3)), np.ones((1, 5, 3))])
+    shares = color.rgb_to_learch(rgb)
+    np.testing.assert_allclose(color.learch_to_rgb(color.luma(rgb), shares), rgb, atol=1e-6)
+
+
+def test_learch_shares_have_the_stated_range():
+    found = np.asarray(color.rgb_to_learch(np.eye(3)))
+    np.testing.assert_allclose(found, [[-1.5, 3], [-1.5, -3], [3, 0]], atol=2e-3)
+
+
+def test_learch_shares_that_no_color_has_keep_the_luma(rng):
+    gray = rng.random((4, 4, 1))
+    rgb = np.asarray(color.learch_to_rgb(gray, rng.normal(size=(4, 4, 2)) * 5))
+    np.testing.assert_allclose(color.luma(rgb), gray, atol=1e-6)
+    assert rgb.min() >= -color.LEARCH_EPSILON
+
+
 @pytest.mark.parametrize(
-    "function", ["luma", "rgb_to_yuv", "yuv_to_rgb", "rgb_to_lab", "lab_to_rgb", "fit_to_gamut"]
+    "function",
+    [
+        "luma",
+        "rgb_to_yuv",
+        "yuv_to_rgb",
+        "rgb_to_lab",
+        "lab_to_rgb",
+        "fit_to_gamut",
+        "rgb_to_learch",
+    ],
 )
 @pytest.mark.parametrize(
     "image", [np.zeros((2, 2, 3), "uint8"), np.zeros((2, 2, 4)), np.float64(0.5)]

@@ -82,7 +82,7 @@ def test_it_agrees_with_keras(exported, network, photos):
         np.testing.assert_allclose(outputs[name].sum(axis=-1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoding", ["yuv", "chroma_l1", "quantized_ab"])
+@pytest.mark.parametrize("encoding", ["yuv", "chroma_l1", "learch", "quantized_ab"])
 def test_every_encoding_and_size_and_number_in_onnx(encoding, toys, tmp_path):
     network = build(tasks.color_task(encoding, stride=2))
     export.export_model(network, tmp_path / "network.onnx")

@@ -50,5 +50,7 @@ def test_color_task_takes_an_encoding_or_its_name():
     assert isinstance(tasks.color_task("yuv").encoding, encodings.YUV)
     encoding = encodings.QuantizedAB()
     assert tasks.color_task(encoding).encoding is encoding
-    with pytest.raises(ValueError, match="unknown encoding 'rgb'; known: chroma, chroma_l1, q"):
+    with pytest.raises(
+        ValueError, match="unknown encoding 'rgb'; known: chroma, chroma_l1, learch, q"
+    ):
         tasks.color_task("rgb")
