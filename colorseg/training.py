@@ -462,12 +462,12 @@ def _slow_down(kind, variables, share):
 
     Keras has `MultiOptimizer` for this, but not yet in the version on Colab.
     """
-    names = {id(variable) for variable in variables}
+    slow = {id(variable) for variable in variables}
 
     class Slowed(kind):
         def build(self, variables):
             super().build(variables)
-            self._slow = {n for n, variable in enumerate(variables) if id(variable) in names}
+            self._slow = {n for n, variable in enumerate(variables) if id(variable) in slow}
 
         def update_step(self, gradient, variable, learning_rate):
             if self._get_variable_index(variable) in self._slow:
