@@ -748,15 +748,17 @@ def _describe(group):
     return {
         "run": group[0].name,
         "seeds": len(group),
-        "photographs": sorted(
-            {e.get("examples", {}).get("train", NOT_KNOWN) for e in environments}
-        ),
-        "epochs": [len(result.history) for result in group],
-        "of its preset": _preset_epochs(group[0]) or NOT_KNOWN,
+        "photos": [_photographs(environment) for environment in environments],
+        "epochs": [_tell_epochs(result) for result in group],
         "minutes": [_minutes(environment) for environment in environments],
         "device": sorted({", ".join(e.get("devices", [NOT_KNOWN])) for e in environments}),
         "changed": tell_departures(group[0].config),
     }
+
+
+def _tell_epochs(result):
+    whole = _preset_epochs(result)
+    return f"{len(result.history)} of {whole}" if whole else f"{len(result.history)}"
 
 
 def _photographs(environment):
