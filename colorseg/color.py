@@ -10,7 +10,7 @@
 | `rgb_to_lab`     | RGB in [0, 1]    | L [0, 100], a [-86, 98], b [-108, 94]          |
 | `lab_to_rgb`     | Lab              | RGB, outside [0, 1] where out of gamut         |
 | `rgb_to_learch`  | RGB in [0, 1]    | shares of brightness, [-1.5, 3] and [-3, 3]    |
-| `learch_to_rgb`  | Y and the shares | RGB, above 1 where out of gamut                |
+| `learch_to_rgb`  | Y and the shares | RGB, outside [0, 1] where out of gamut         |
 
 Everything runs on `keras.ops`, hence on any Keras backend, and takes numpy arrays, too.
 """
@@ -44,6 +44,7 @@ RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 D65 = np.array([0.95047, 1.0, 1.08883])
 
 LEARCH_FROM_RGB = np.array([[-0.5, -0.5, 1.0], [1.0, -1.0, 0.0]])
+RGB_FROM_LEARCH = np.linalg.inv(np.vstack([np.full(3, 1 / 3), LEARCH_FROM_RGB]))
 LEARCH_EPSILON = 1e-4  # keeps black pixels from dividing by 0; the value of its released code
 
 AT_ONCE = 64  # photographs whose floats are in memory together
@@ -262,9 +263,8 @@ def learch_to_rgb(gray, learch):
     """
     gray = _check_image(gray, "gray", channels=1)
     learch = _check_image(learch, "learch", channels=2)
-    # Each channel as a multiple of the brightness: their mean, the matrix's first row, is 1.
-    inverse = np.linalg.inv(np.vstack([np.full(3, 1 / 3), LEARCH_FROM_RGB]))
-    multiples = ops.maximum(1 + _mix(learch, inverse[:, 1:]), 0.0)
+    # Each channel as a multiple of the brightness; the matrix has ones in its first column.
+    multiples = ops.maximum(1 + _mix(learch, RGB_FROM_LEARCH[:, 1:]), 0.0)
     return (gray + LEARCH_EPSILON) * multiples / luma(multiples) - LEARCH_EPSILON
 
 

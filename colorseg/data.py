@@ -44,9 +44,9 @@ def load(source, split="train"):
             unlabeled.
         split: `"train"`, `"validation"`, `"test"` or `"all"`. Pets: validation is a tenth of the
             official train split, the numbers 100 to 109 of each breed, and test is the official
-            one. Photographs with close numbers often show one animal, so a breed is cut, not
-            shuffled, as the official split does. Folder: a tenth each, by a hash of the name,
-            for validation and test.
+            one. Photographs with close numbers often show one animal, so the numbers
+            are cut, as in the official split, and not shuffled. Folder: a tenth each, by a hash
+            of the name, for validation and test.
 
     Returns:
         `tf.data.Dataset` of examples, in a fixed order.

@@ -5,10 +5,7 @@ from skimage import data as skdata
 
 from colorseg import color, encodings, losses
 
-ENCODINGS = [
-    *(encodings.YUV(), encodings.Chroma(), encodings.Learch()),
-    encodings.QuantizedAB(),
-]
+ENCODINGS = [encodings.YUV(), encodings.Chroma(), encodings.Learch(), encodings.QuantizedAB()]
 NAMES = [type(encoding).__name__ for encoding in ENCODINGS]
 
 
