@@ -143,7 +143,7 @@ def report(folder):
         "epochs_to_reach": epochs_to_reach(by_name),
         "times": compare_times(by_name),
         "claims": check_claims(by_name),
-        "recipes": {path.name: compare_recipes(read_results(path)) for path in rounds},
+        "recipes": {path.name: compare_recipes(path) for path in rounds},
     }
 
 
@@ -316,11 +316,11 @@ def compare_times(by_name):
     }
 
 
-def compare_recipes(results):
+def compare_recipes(folder):
     """Returns what changes of a recipe gave, on the validation split after the last epoch.
 
     Args:
-        results: list of `Result`, one of them named `base`, the recipe that the others change.
+        folder: path of run folders, one of them `base-seed<N>`, the recipe that the others change.
 
     Returns:
         List of dicts, the base first, then from the lowest chroma RMSE to the highest: what was
@@ -330,10 +330,10 @@ def compare_recipes(results):
     Raises:
         ValueError: if there is no base.
     """
-    results = [result for result in results if result.history]
+    results = [result for result in read_results(folder) if result.history]
     base = next((result for result in results if result.name == BASE), None)
     if base is None:
-        raise ValueError(f"a round of ablations has no folder {BASE}-seed<N>, to compare with")
+        raise ValueError(f"{folder} has no run {BASE}-seed<N>, to compare its others with; add one")
 
     def place(result):
         return result is not base, result.history[-1].get("val_color_chroma_rmse", math.inf)

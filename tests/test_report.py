@@ -529,5 +529,5 @@ def test_ablations_without_a_base_are_refused(tmp_path):
     write_run(tmp_path, "color", 0, chroma=[0.05])
     (tmp_path / "ablations" / "first").mkdir(parents=True)
     write_run(tmp_path / "ablations" / "first", "frozen", 0, chroma=[0.05])
-    with pytest.raises(ValueError, match="base-seed<N>"):
+    with pytest.raises(ValueError, match="first has no run base-seed<N>"):
         report.report(tmp_path)
