@@ -255,35 +255,37 @@ def epochs_to_reach(by_name):
     Those are trained on the squared error of their colors; one that is not would move the level.
 
     The paper's level is an argmax accuracy of 0.95. Since a gray image is above it, there is a
-    second: the lowest chroma RMSE that every compared run reached.
+    second: the lowest chroma RMSE that every compared run reached. Runs that learned from as many
+    `photos` were validated on the same ones.
     """
     colored = {
-        name: [r.history for r in by_name[name] if _has(r.history, "val_color_chroma_rmse")]
+        name: [run for run in by_name[name] if _has(run.history, "val_color_chroma_rmse")]
         for name in RACERS
         if name in by_name
     }
-    colored = {name: histories for name, histories in colored.items() if histories}
+    colored = {name: runs for name, runs in colored.items() if runs}
     if not colored:
         return []
     bests = [
-        min(row["val_color_chroma_rmse"] for row in history)
-        for histories in colored.values()
-        for history in histories
+        min(row["val_color_chroma_rmse"] for row in run.history)
+        for runs in colored.values()
+        for run in runs
     ]
     level = max(bests)
 
     rows = []
-    for name, histories in colored.items():
+    for name, runs in colored.items():
         row = {
             "network": name,
+            "photos": [_photographs(run.environment) for run in runs],
             f"chroma RMSE at most {level:.4f}": [
-                _first(history, lambda row: row["val_color_chroma_rmse"] <= level)
-                for history in histories
+                _first(run.history, lambda row: row["val_color_chroma_rmse"] <= level)
+                for run in runs
             ],
         }
-        if all(_has(history, "val_color_argmax_accuracy") for history in histories):
+        if all(_has(run.history, "val_color_argmax_accuracy") for run in runs):
             row[f"argmax accuracy at least {PAPER_ACCURACY}"] = [
-                _first(history, _is_past_paper_accuracy) for history in histories
+                _first(run.history, _is_past_paper_accuracy) for run in runs
             ]
         rows.append(row)
     return rows

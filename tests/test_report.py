@@ -85,6 +85,7 @@ def test_epochs_to_reach_names_the_first_epoch_at_a_level_that_all_reached(resul
     rows = {row["network"]: row for row in report.report(results)["epochs_to_reach"]}
     assert rows["paper_color"] == {
         "network": "paper_color",
+        "photos": [3322],
         "chroma RMSE at most 0.0550": [4],
         "argmax accuracy at least 0.95": [3],
     }
