@@ -146,9 +146,11 @@ def _add_evaluate(commands):
         "Scores a network or a baseline on a split, with 95 % bootstrap intervals over the images.",
     )
     command.add_argument(
-        "method",
-        help=f"{NETWORK_HELP}; or a file that export wrote; or a baseline: "
-        f"{', '.join(BASELINE_NAMES)}",
+        "methods",
+        nargs="+",
+        metavar="method",
+        help=f"{NETWORK_HELP}; several are scored as one, the mean of their answers; or a file "
+        f"that export wrote; or a baseline: {', '.join(BASELINE_NAMES)}",
     )
     command.add_argument("--data", help=DATA_HELP + " (the run's, else oxford_iiit_pet)")
     command.add_argument(
@@ -173,6 +175,12 @@ def _add_evaluate(commands):
         type=float,
         metavar="SIGMA",
         help="blur a network's chroma by a Gaussian of so many pixels, to see what its grain costs",
+    )
+    command.add_argument(
+        "--mirror",
+        action="store_true",
+        default=None,
+        help="ask each network twice, the second time with the mirror image, and take the mean",
     )
     command.add_argument(
         "--limit",
@@ -347,7 +355,8 @@ def _evaluate(options):
     if options.json:
         print(json.dumps(metrics))
     else:
-        _print_rows({os.path.basename(os.path.normpath(options.out or options.method)): metrics})
+        name = options.out and os.path.basename(os.path.normpath(options.out))
+        _print_rows({name or about["method"]: metrics})
     return DONE
 
 
@@ -355,51 +364,73 @@ def _load_method(options):
     """Returns the method that `colorseg evaluate` names, and what its record says of it."""
     from colorseg import machine
     from colorseg.baselines import BASELINES
-    from colorseg.evaluation import NetworkMethod
     from colorseg.model import find_pretrained
 
-    named = {name: getattr(options, name) for name in ("encoder_weights", "hints", "blur")}
+    named = {
+        name: getattr(options, name) for name in ("encoder_weights", "hints", "blur", "mirror")
+    }
     given = {name: value for name, value in named.items() if value is not None}
-    name = os.path.basename(os.path.normpath(options.method))
-    is_network = os.path.isdir(options.method)
-    is_network |= options.method in ("pretrained", *find_pretrained())
-    if is_network and options.method not in BASELINES:
-        _check_accepted(given, ("blur",), "a network")
-        model = _load_weights(options.method)
-        about = {"data": options.data or model.config.data, "image_size": model.config.image_size}
-        about |= {"method": name, "kind": "network", "settings": given}
-        about["trained_on"] = model.config.data
-        return NetworkMethod(model, **given), about
-    if options.method.lower().endswith(tuple(EXPORT_SUFFIXES.values())):
-        return _load_exported(options, given)
-    if options.method not in BASELINES:
+    known = ("pretrained", *find_pretrained())
+    networks = [
+        method
+        for method in options.methods
+        if method not in BASELINES and (os.path.isdir(method) or method in known)
+    ]
+    if len(networks) == len(options.methods):
+        return _load_networks(options, given)
+    method = next(method for method in options.methods if method not in networks)
+    is_exported = method.lower().endswith(tuple(EXPORT_SUFFIXES.values()))
+    if not is_exported and method not in BASELINES:
         raise ValueError(
-            f"{options.method!r} is neither a network nor a baseline; known networks: "
+            f"{method!r} is neither a network nor a baseline; known networks: "
             f"{', '.join(find_pretrained())} and any run folder; known baselines: "
             f"{', '.join(BASELINES)}"
         )
-    build = BASELINES[options.method]
+    if len(options.methods) > 1:
+        raise ValueError(
+            f"only networks can be scored as one, by name or run folder; evaluate {method} alone"
+        )
+    if is_exported:
+        return _load_exported(method, options.data, given)
+    build = BASELINES[method]
     signature = inspect.signature(build)
-    _check_accepted(given, signature.parameters.keys() - {"blur"}, options.method)
+    _check_accepted(given, signature.parameters.keys() - {"blur", "mirror"}, method)
     arguments = signature.bind(**given)
     arguments.apply_defaults()
     settings = arguments.arguments
-    about = {"method": name, "settings": settings}
+    about = {"method": method, "settings": settings}
     if "encoder_weights" in settings:
         about["encoder_weights"] = machine.describe_weights(settings.pop("encoder_weights"))
     about |= {"data": options.data or "oxford_iiit_pet", "image_size": 128}
     return build(**given), about
 
 
-def _load_exported(options, given):
+def _load_networks(options, given):
+    from colorseg.evaluation import NetworkMethod
+
+    _check_accepted(given, ("blur", "mirror"), "a network")
+    names = [os.path.basename(os.path.normpath(method)) for method in options.methods]
+    models = [_load_weights(method) for method in options.methods]
+    learned = {(model.config.data, model.config.image_size) for model in models}
+    if len(learned) > 1:
+        told = " and ".join("{} at {} pixels".format(*each) for each in sorted(learned))
+        raise ValueError(f"networks of {told} cannot be scored as one; take those of one kind")
+    ((trained_on, size),) = learned
+    settings = given | ({"networks": names} if len(names) > 1 else {})
+    about = {"data": options.data or trained_on, "image_size": size}
+    about |= {"method": ", ".join(names), "kind": "network", "settings": settings}
+    return NetworkMethod(*models, **given), {**about, "trained_on": trained_on}
+
+
+def _load_exported(path, data, given):
     from colorseg.export import ExportedMethod
 
     _check_accepted(given, (), "an exported network")
-    method = ExportedMethod(options.method)
-    about = {"data": options.data or method.metadata["data"] or "oxford_iiit_pet"}
+    method = ExportedMethod(path)
+    about = {"data": data or method.metadata["data"] or "oxford_iiit_pet"}
     about["trained_on"] = method.metadata["data"] or about["data"]
     about["image_size"] = method.image_size
-    about |= {"method": os.path.basename(options.method), "kind": "network", "settings": {}}
+    about |= {"method": os.path.basename(path), "kind": "network", "settings": {}}
     return method, about
 
 

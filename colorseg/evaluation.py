@@ -32,42 +32,53 @@ DECODED_AT_ONCE = 8  # images; an encoding of hundreds of channels needs several
 
 
 class NetworkMethod:
-    """A network of `build_unet` as a method.
+    """A network of `build_unet`, or the mean of several, as a method.
+
+    What is averaged is the chroma, and the probabilities of the mask's classes and of the breeds.
+    A network without one of these has no say in it.
 
     Args:
-        model: the network; `model.tasks` tells how its outputs are read.
-        blur: standard deviation, in pixels, of a Gaussian that its chroma is blurred by; 0 leaves
+        models: the networks; `model.tasks` tells how the outputs of each are read.
+        blur: standard deviation, in pixels, of a Gaussian that the chroma is blurred by; 0 leaves
             it as it is. What it changes in a score is the share of the network's grain.
+        mirror: whether each network is asked twice, the second time with the mirror image.
 
     Raises:
-        ValueError: if `blur` is not a finite number of at least 0, or is above 0 for a network
-            that paints no color.
+        ValueError: if there is no network, `blur` is not a finite number of at least 0, or is
+            above 0 where no network paints color.
     """
 
-    def __init__(self, model, *, blur=0):
+    def __init__(self, *models, blur=0, mirror=False):
+        if not models:
+            raise ValueError("there is no network to ask; give one or more")
         if not 0 <= blur < np.inf:
             raise ValueError(f"`blur` must be at least 0 pixels, got {blur}")
-        if blur and "color" not in model.tasks:
+        tasks = list(dict.fromkeys(name for model in models for name in model.tasks))
+        if blur and "color" not in tasks:
             raise ValueError(
-                f"`blur` needs a network that paints color; this one has {', '.join(model.tasks)}"
+                f"`blur` needs a network that paints color; this one has {', '.join(tasks)}"
             )
-        self.model = model
+        self.models = models
         self.blur = blur
+        self.mirror = mirror
 
     def predict(self, gray):
-        """Returns the network's color, mask and breed scores for luma `[B, H, W, 1]`."""
-        outputs = self.model.predict_on_batch(np.repeat(gray, 3, axis=-1))
-        read = {"color": self._decode, "mask": lambda gray, scores: scores.argmax(axis=-1)}
+        """Returns the color, mask and breed probabilities for luma `[B, H, W, 1]`."""
+        answers = {}
+        for model in self.models:
+            for step in (1, -1) if self.mirror else (1,):
+                for name, answer in _ask(model, gray[:, :, ::step]).items():
+                    is_picture = name != "breed"  # and has to be mirrored back
+                    answers.setdefault(name, []).append(
+                        answer[:, :, ::step] if is_picture else answer
+                    )
+        read = {"color": self._paint, "mask": lambda gray, mean: mean.argmax(axis=-1)}
+        means = {name: np.mean(several, axis=0) for name, several in answers.items()}
         return {
-            name: read[name](gray, output) if name in read else output
-            for name, output in outputs.items()
+            name: read[name](gray, mean) if name in read else mean for name, mean in means.items()
         }
 
-    def _decode(self, gray, output):
-        encoding = self.model.tasks["color"].encoding
-        pieces = [slice(i, i + DECODED_AT_ONCE) for i in range(0, len(gray), DECODED_AT_ONCE)]
-        chroma = [encoding.decode_chroma(gray[i], ops.convert_to_tensor(output[i])) for i in pieces]
-        chroma = np.concatenate([ops.convert_to_numpy(piece) for piece in chroma])
+    def _paint(self, gray, chroma):
         if self.blur:
             chroma = gaussian_filter(chroma, (0, self.blur, self.blur, 0))
         return ops.convert_to_numpy(color.add_chroma(ops.cast(gray, chroma.dtype), chroma))
@@ -251,6 +262,27 @@ def _cell(score):
     if score is None:
         return "–"  # noqa: RUF001
     return "{value:#.4g} [{low:#.4g}, {high:#.4g}]".format(**score)
+
+
+def _ask(model, gray):
+    """Returns a network's chroma, and its probabilities of classes and breeds."""
+    outputs = model.predict_on_batch(np.repeat(gray, 3, axis=-1))
+    read = {
+        "color": lambda output: _decode(model.tasks["color"].encoding, gray, output),
+        "mask": _to_probabilities,
+        "breed": _to_probabilities,
+    }
+    return {name: read[name](output) for name, output in outputs.items() if name in read}
+
+
+def _to_probabilities(scores):
+    return ops.convert_to_numpy(ops.softmax(scores, axis=-1))
+
+
+def _decode(encoding, gray, output):
+    pieces = [slice(i, i + DECODED_AT_ONCE) for i in range(0, len(gray), DECODED_AT_ONCE)]
+    chroma = [encoding.decode_chroma(gray[i], ops.convert_to_tensor(output[i])) for i in pieces]
+    return np.concatenate([ops.convert_to_numpy(piece) for piece in chroma])
 
 
 def _known_labels(arrays):

@@ -111,10 +111,11 @@ def report(folder):
         Dict, ready for JSON: `rows` (metrics by name, seeds joined), `methods` (by name, too: the
         `kind`, one of `KINDS`, the `epochs` trained, the number of `hints`, and `ms`, the time that
         a photograph takes), `apart` (by name, why those stand apart that were given hints, not all
-        photographs or others than most rows here, or were blurred), `ratios` (of the others' color
-        errors to gray's), `runs` (what was trained, for how long, and what it `changed` in its
-        preset), `curves` (per name and seed, the columns of the history), `epochs_to_reach`,
-        `times`, `claims`, and `recipes` (for each folder in `ablations`, see `compare_recipes`).
+        photographs or others than most rows here, or were averaged or blurred), `ratios` (of the
+        others' color errors to gray's), `runs` (what was trained, for how long, and what it
+        `changed` in its preset), `curves` (per name and seed, the columns of the history),
+        `epochs_to_reach`, `times`, `claims`, and `recipes` (for each folder in `ablations`, see
+        `compare_recipes`).
 
     Raises:
         ValueError: as `read_results`, or if runs that differ in more than the seed share a name.
@@ -716,8 +717,12 @@ def _why_apart(result, usual):
     if hints := environment.get("hints"):
         pixels = "pixel" if hints == 1 else "pixels"
         reasons.append(f"given the color of {hints} {pixels} of each photograph")
-    is_network = environment.get("kind") == "network"
-    if is_network and (blur := environment.get("settings", {}).get("blur")):
+    settings = environment.get("settings", {}) if environment.get("kind") == "network" else {}
+    if names := settings.get("networks"):
+        reasons.append(f"the mean of {', '.join(names)}")
+    if settings.get("mirror"):
+        reasons.append("asked twice, once with the mirror image")
+    if blur := settings.get("blur"):
         reasons.append(f"its chroma blurred by {blur:g} {'pixel' if blur == 1 else 'pixels'}")
     if environment.get("subset"):
         scored, total = environment["examples"]["scored"], environment["subset"]["of"]

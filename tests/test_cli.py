@@ -220,6 +220,9 @@ def test_bad_options_of_train(arguments, message, tmp_path, capsys):
         (["levin", "--data=toy_pets", "--hints=-1"], "`hints` must be at least 0, got -1"),
         (["gray", "--data=toy_pets", "--blur=1"], "gray takes no --blur"),
         (["threshold", "--data=toy_pets", "--blur=1"], "threshold takes no --blur"),
+        (["gray", "--data=toy_pets", "--mirror"], "gray takes no --mirror"),
+        (["multitask", "gray"], "only networks can be scored as one, by name or run folder; eval"),
+        (["multitask", "white"], "'white' is neither a network nor a baseline; known networks"),
         (["multitask", "--data=toy_pets", "--blur=-1"], "`blur` must be at least 0 pixels, got -1"),
     ],
 )
@@ -307,6 +310,23 @@ def test_the_record_of_a_blurred_network_says_so(folder, tmp_path):
     assert (plain["settings"], environment["settings"]) == ({}, {"blur": 8})
     assert blurred["chroma_rmse"] != sharp["chroma_rmse"]
     assert blurred["miou"] == sharp["miou"]
+
+
+def test_the_record_of_several_networks_names_them(folder, tmp_path):
+    asked = ("multitask", "zhang", "--mirror")
+    both, environment = evaluate_into(tmp_path / "both", folder, *asked)
+    assert environment["settings"] == {"networks": ["multitask", "zhang"], "mirror": True}
+    assert environment["method"] == "multitask, zhang"
+    alone = [evaluate_into(tmp_path / name, folder, name, "--mirror")[0] for name in asked[:2]]
+    assert both["miou"] == alone[0]["miou"]  # zhang has no masks
+    # Squared error is convex: a mean errs no more than its parts do on average.
+    errors = [score["chroma_rmse"]["value"] ** 2 for score in (both, *alone)]
+    assert errors[0] < np.mean(errors[1:])
+
+
+def test_networks_of_different_sizes_are_not_averaged(run_dir, capsys):
+    assert run("evaluate", run_dir, "multitask") == 2
+    assert "cannot be scored as one; take those of one kind" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("trained_on", "is_scored"), [("toy_pets", True), ("other", False)])

@@ -363,6 +363,8 @@ def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
     gray = json.loads((results / "gray" / "metrics.json").read_text())
     write_method(results / "validated", gray, split="validation")
     write_method(results / "soft", gray, split="test", kind="network", settings={"blur": 1.0})
+    mean = {"networks": ["color", "multitask"], "mirror": True}
+    write_method(results / "both", gray, kind="network", settings=mean)
     write_method(results / "threshold", gray, settings={"blur": 2.0})  # of the luma, its own
     write_method(results / "toys", gray, data="toy_pets", image_size=128)
     write_method(results / "large", gray, data="oxford_iiit_pet", image_size=256)
@@ -372,6 +374,7 @@ def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
     write_method(results / "welsh", gray, hints=0, **fewer)
     found = report.report(results)
     assert found["apart"] == {
+        "both": "the mean of color, multitask, asked twice, once with the mirror image",
         "large": "scored on oxford_iiit_pet at 256 pixels",
         "levin_hints1": "given the color of 1 pixel of each photograph",
         "levin_hints10": "given the color of 10 pixels of each photograph",
@@ -388,6 +391,7 @@ def test_methods_that_were_told_more_or_scored_on_less_stand_apart(results):
         "welsh",
         "levin_hints1",
         "levin_hints10",
+        "both",
         "soft",
     ]
     alike, apart = report.to_text(found).split("## Apart")
