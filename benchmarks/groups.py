@@ -161,23 +161,9 @@ def training(settings):
     """Photographs a second in training, against the tutorial's loop and the bare step."""
     import tensorflow as tf
 
-    import colorseg as cs
-    from colorseg import training as library
-    from colorseg.distribution import Team
-
-    side, count, steps = settings.pick((128, 512, 30), (32, 16, 2))
-    config = cs.preset(
-        "multitask",
-        data="toy_pets",
-        encoder_weights="none",
-        image_size=side,
-        batch_size=settings.pick(32, 4),
-    )
-    arrays = cs.resize(cs.load(config.data, "train").take(count), side)
-    model, batches = library._build(config, arrays, Team())
-    tasks = list(model.tasks.values())
-    ours = batches.of_epochs(0, 1_000_000).prefetch(tf.data.AUTOTUNE)
-    tutorial = _tutorial_batches(arrays, tasks, config.batch_size)
+    arrays, steps, batch_size = _training_toys(settings)
+    model, ours = _build_to_train("multitask", arrays, batch_size)
+    tutorial = _tutorial_batches(arrays, list(model.tasks.values()), batch_size)
     constant = tf.data.Dataset.from_tensors(next(iter(ours))).repeat().prefetch(1)
 
     def fit(dataset):
@@ -203,7 +189,7 @@ def training(settings):
         },
         repetitions=min(5, settings.repetitions),
     )
-    photos = steps * config.batch_size
+    photos = steps * batch_size
     rates = {name: photos / float(np.median(values)) for name, values in seconds.items()}
 
     ours_a_second = f"colorseg ({rates['colorseg']:.1f}/s)"
@@ -231,6 +217,61 @@ def training(settings):
         ),
     ]
     return rows, {"training_images_per_second": rates["colorseg"]}
+
+
+def tasks(settings):
+    """Steps of training color and mask in one network, against those of one network for each."""
+    arrays, steps, batch_size = _training_toys(settings)
+    names = ("multitask", "color", "mask")
+    built = {name: _build_to_train(name, arrays, batch_size) for name in names}
+
+    def runner(model, batches):
+        return lambda: model.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
+
+    seconds = race(
+        {name: runner(*pair) for name, pair in built.items()},
+        repetitions=min(5, settings.repetitions),
+    )
+    both = [color + mask for color, mask in zip(seconds["color"], seconds["mask"], strict=True)]
+    photos = steps * batch_size
+    row = Row(
+        "training on color and mask",
+        f"one network ({each(seconds['multitask'], photos)})",
+        f"two networks ({each(seconds['color'], photos)} and {each(seconds['mask'], photos)})",
+        [one / two for one, two in zip(seconds["multitask"], both, strict=True)],
+        unit="x the time",
+        aim=0.65,
+        at_least=False,
+    )
+    return [row], {}
+
+
+def _training_toys(settings):
+    """Returns toy pets to train on, how many steps, and of how many photographs."""
+    import colorseg as cs
+
+    side, count, steps = settings.pick((128, 512, 30), (32, 16, 2))
+    arrays = cs.resize(cs.load("toy_pets", "train").take(count), side)
+    return arrays, steps, settings.pick(32, 4)
+
+
+def _build_to_train(preset, arrays, batch_size):
+    """Returns the compiled network of a preset, and its batches without end."""
+    import tensorflow as tf
+
+    import colorseg as cs
+    from colorseg import training as library
+    from colorseg.distribution import Team
+
+    config = cs.preset(
+        preset,
+        data="toy_pets",
+        encoder_weights="none",
+        image_size=arrays["images"].shape[1],
+        batch_size=batch_size,
+    )
+    model, batches = library._build(config, arrays, Team())
+    return model, batches.of_epochs(0, 1_000_000).prefetch(tf.data.AUTOTUNE)
 
 
 def runtimes(settings):
@@ -517,6 +558,7 @@ GROUPS = {
         photograph,
         large,
         training,
+        tasks,
         runtimes,
         exported,
         decoders,
