@@ -32,7 +32,8 @@ def main(arguments=None):
         nargs="+",
         choices=GROUPS,
         metavar="GROUP",
-        help=f"some groups; writes nothing unless --out is given: {', '.join(GROUPS)}",
+        help="some groups; writes nothing unless --out is given, and there in place of what they "
+        f"were: {', '.join(GROUPS)}",
     )
     parser.add_argument("--repetitions", type=int, default=Settings.repetitions)
     parser.add_argument(
@@ -49,6 +50,12 @@ def main(arguments=None):
         outcome = run(options.run, Settings(options.repetitions, options.tiny))
         print("\n" + json.dumps(outcome))
         return 0
+    out = options.out or (None if options.only or options.tiny else HERE)
+    before = None
+    if out and options.only and (out / "results.json").exists():
+        before = json.loads((out / "results.json").read_text())
+        if before["tiny"] != options.tiny:
+            parser.error(f"tiny figures are not joined with real ones; {out} has the others")
     machine, commit = describe_machine(), _commit()
     outcomes = {name: _run_apart(name, options) for name in options.only or GROUPS}
     results = {
@@ -60,9 +67,10 @@ def main(arguments=None):
         "figures": {k: v for outcome in outcomes.values() for k, v in outcome["figures"].items()},
         "groups": outcomes,
     }
+    if before:
+        results = join(before, results)
     text = to_markdown(results)
     print(text)
-    out = options.out or (None if options.only or options.tiny else HERE)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -70,19 +78,27 @@ def main(arguments=None):
     return 1 if any("failed" in outcome for outcome in outcomes.values()) else 0
 
 
+def join(before, results):
+    """Returns earlier results with the groups in place that were measured anew."""
+    told = {key: results[key] for key in ("finished", "git_commit", "repetitions", "machine")}
+    anew = {name: {**outcome, "measured": told} for name, outcome in results["groups"].items()}
+    return {
+        **before,
+        "figures": {**before["figures"], **results["figures"]},
+        "groups": {**before["groups"], **anew},
+    }
+
+
 def to_markdown(results):
     """Returns the page of what was measured."""
-    machine = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    before = machine["load_before"]
-    load = "" if before is None else f", load {before:.1f} before"
     lines = [HEAD]
     if results["tiny"]:
         lines.append("**Tried on tiny pictures: these figures mean nothing.**\n")
+    lines += [f"Measured {_tell(results)}."]
+    for name, outcome in results["groups"].items():
+        if "measured" in outcome:
+            lines += ["", f"The group `{name}` was measured {_tell(outcome['measured'])}."]
     lines += [
-        f"Measured {results['finished']} at commit {results['git_commit']}, "
-        f"{results['repetitions']} repetitions, on {machine['processor']}, "
-        f"{machine['cpu_count']} cores, {machine['platform']}{load}; {versions}.",
         "",
         "| what | colorseg | peer | result | aim | |",
         "|---|---|---|---:|---:|---|",
@@ -94,6 +110,19 @@ def to_markdown(results):
             if what in outcome:
                 lines.append(f"| {name} | | | {what} | | {outcome[what]} |")
     return "\n".join(lines) + "\n"
+
+
+def _tell(measured):
+    """Returns in words when, on what and from which code something was measured."""
+    machine = measured["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    before = machine["load_before"]
+    load = "" if before is None else f", load {before:.1f} before"
+    return (
+        f"{measured['finished']} at commit {measured['git_commit']}, "
+        f"{measured['repetitions']} repetitions, on {machine['processor']}, "
+        f"{machine['cpu_count']} cores, {machine['platform']}{load}; {versions}"
+    )
 
 
 def _line(row):

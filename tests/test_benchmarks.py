@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -129,6 +130,36 @@ def test_the_command_measures_and_writes_the_page(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results["groups"]["large"]["rows"][0]["values"]) == 2
     assert results["machine"]["cpu_count"] == os.cpu_count()
+
+
+def test_a_group_measured_anew_replaces_its_own_rows_only():
+    def measured(value, *names):
+        rows = {name: [dataclasses.asdict(race.Row(name, "a", "b", [value]))] for name in names}
+        return {
+            "finished": f"day {value}",
+            "git_commit": f"c{value}",
+            "tiny": False,
+            "repetitions": 1,
+            "machine": race.describe_machine(),
+            "figures": {name: value for name in names},
+            "groups": {name: {"rows": rows[name]} for name in names},
+        }
+
+    joined = command.join(measured(1, "start", "floor"), measured(2, "floor"))
+    values = {name: group["rows"][0]["values"] for name, group in joined["groups"].items()}
+    assert values == {"start": [1], "floor": [2]}
+    assert joined["figures"] == {"start": 1, "floor": 2}
+    page = command.to_markdown(joined)
+    assert "Measured day 1 at commit c1" in page
+    assert "The group `floor` was measured day 2 at commit c2" in page
+
+
+def test_tiny_figures_do_not_join_real_ones(tmp_path, capsys):
+    (tmp_path / "results.json").write_text('{"tiny": false}')
+    with pytest.raises(SystemExit):
+        command.main(["--tiny", "--only", "large", "--out", str(tmp_path)])
+    assert "tiny figures are not joined with real ones" in capsys.readouterr().err
+    assert (tmp_path / "results.json").read_text() == '{"tiny": false}'
 
 
 @pytest.mark.parametrize("name", ["decoders", "floor"])
