@@ -161,6 +161,10 @@ def test_every_page_stays_small(path):
     assert (BUILD / path).stat().st_size < MOST_BYTES
 
 
+def test_every_table_is_one(path):
+    assert not re.search(r"<p>\s*\|", (BUILD / path).read_text()), "Markdown that was not read"
+
+
 def test_a_notebook_has_a_button_that_opens_it_in_colab(path):
     notebook = Path(path).with_suffix(".ipynb").as_posix()
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
