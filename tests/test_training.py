@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,9 +36,26 @@ def tiny_encoder(monkeypatch):
     tiny.register()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config(folder):
     return presets.preset("multitask", data=folder, epochs=3, **tiny.OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def trained(config, tmp_path_factory):
+    """The folder of a finished run, to be copied."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "ENCODERS", dict(model.ENCODERS))
+        tiny.register()
+        training.train(config, out, progress=False)
+    return out
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """The folder of a finished run, for one test to spoil."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def weights_of(out):
@@ -64,12 +82,11 @@ def test_a_run_folder_tells_the_whole_run(config, tmp_path):
     assert not list(out.glob(".*"))  # no temporary file stays
 
 
-def test_a_finished_run_is_not_run_again(config, tmp_path):
-    out = tmp_path / "run"
-    first = training.train(config, out, progress=False)
-    written = (out / "last.weights.h5").stat().st_mtime_ns
-    assert training.train(config, out, progress=False) == first
-    assert (out / "last.weights.h5").stat().st_mtime_ns == written
+def test_a_finished_run_is_not_run_again(config, run):
+    written = (run / "last.weights.h5").stat().st_mtime_ns
+    metrics = training.train(config, run, progress=False)
+    assert metrics == json.loads((run / "metrics.json").read_text())
+    assert (run / "last.weights.h5").stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -106,10 +123,10 @@ training.train(config, sys.argv[1])
 """
 
 
-def start(out, folder, *, backend="tensorflow"):
+def start(out, folder, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", RUN, str(out), folder, os.path.dirname(__file__)],
-        env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -175,21 +192,29 @@ def test_the_encoder_may_learn_more_slowly(config, tmp_path):
 def test_averaged_weights_are_saved_and_survive_a_kill(config, tmp_path, monkeypatch):
     config = dataclasses.replace(config, batch_size=16, schedule="constant", precision="float32")
 
-    def train(name, epochs, momentum):
-        changed = dataclasses.replace(config, epochs=epochs, ema_momentum=momentum)
+    def train(name, momentum):
+        changed = dataclasses.replace(config, ema_momentum=momentum)
         training.train(changed, tmp_path / name, progress=False)
         network = model.load_run(tmp_path / name)
-        return [v.numpy() for v in network.trainable_variables], network.get_weights()
+        return values(network), network.get_weights()
 
-    after_one, after_two, after_three = (train(f"{n}", n, 0.0)[0] for n in (1, 2, 3))  # a step each
-    averages, unbroken = train("averaged", 3, 0.75)
-    for first, second, third, average in zip(
-        after_one, after_two, after_three, averages, strict=True
-    ):
-        expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
-        np.testing.assert_allclose(average, expected, atol=1e-6)
+    def values(network):
+        return [v.numpy() for v in network.trainable_variables]
 
     begin = training._Record.on_epoch_begin
+    before = []  # each epoch, which is one step
+
+    def noted(self, epoch, logs=None):
+        before.append(values(self.model))
+        begin(self, epoch, logs)
+
+    monkeypatch.setattr(training._Record, "on_epoch_begin", noted)
+    plain, _ = train("plain", 0.0)
+    monkeypatch.setattr(training._Record, "on_epoch_begin", begin)
+    averages, unbroken = train("averaged", 0.75)
+    for first, second, third, average in zip(*before[1:], plain, averages, strict=True):
+        expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
+        np.testing.assert_allclose(average, expected, atol=1e-6)
 
     def killed_in_the_third(self, epoch, logs=None):
         if epoch == 2:
@@ -198,12 +223,12 @@ def test_averaged_weights_are_saved_and_survive_a_kill(config, tmp_path, monkeyp
 
     monkeypatch.setattr(training._Record, "on_epoch_begin", killed_in_the_third)
     with pytest.raises(KeyboardInterrupt):
-        train("killed", 3, 0.75)
+        train("killed", 0.75)
     monkeypatch.setattr(training._Record, "on_epoch_begin", begin)
-    for whole, resumed in zip(unbroken, train("killed", 3, 0.75)[1], strict=True):
+    for whole, resumed in zip(unbroken, train("killed", 0.75)[1], strict=True):
         np.testing.assert_allclose(resumed, whole, atol=1e-6)
     averaged, plain = (
-        training.read_history(tmp_path / name)[-1]["val_loss"] for name in ("averaged", "3")
+        training.read_history(tmp_path / name)[-1]["val_loss"] for name in ("averaged", "plain")
     )
     assert averaged != plain  # it is the average that is validated
 
@@ -227,36 +252,31 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
     assert len(training.read_history(out)) == 1
 
 
-def test_the_folder_of_another_configuration_is_refused(config, tmp_path):
-    out = tmp_path / "run"
-    training.train(config, out, progress=False)
+def test_the_folder_of_another_configuration_is_refused(config, run):
     other = dataclasses.replace(config, learning_rate=0.01)
     with pytest.raises(ValueError, match=r"learning_rate: 0.001 there, 0.01 asked\); choose"):
-        training.train(other, out, progress=False)
+        training.train(other, run, progress=False)
 
 
-def test_a_run_that_an_older_library_began_is_continued(config, tmp_path):
-    out = tmp_path / "run"
-    metrics = training.train(config, out, progress=False)
-    stored = json.loads((out / "config.json").read_text())
+def test_a_run_that_an_older_library_began_is_continued(config, run):
+    stored = json.loads((run / "config.json").read_text())
     del stored["ema_momentum"]
-    (out / "config.json").write_text(json.dumps(stored))
-    assert training.train(config, out, progress=False) == metrics
+    (run / "config.json").write_text(json.dumps(stored))
+    metrics = training.train(config, run, progress=False)
+    assert metrics == json.loads((run / "metrics.json").read_text())
     averaged = dataclasses.replace(config, ema_momentum=0.9)
     with pytest.raises(ValueError, match=r"ema_momentum: 0.0 there, 0.9 asked"):
-        training.train(averaged, out, progress=False)
+        training.train(averaged, run, progress=False)
 
 
-def test_damaged_files_of_a_run_are_named(config, tmp_path):
-    out = tmp_path / "run"
-    training.train(config, out, progress=False)
-    weights = (out / "last.weights.h5").read_bytes()
-    (out / "last.weights.h5").write_bytes(weights[: len(weights) // 2])
+def test_damaged_files_of_a_run_are_named(run, tmp_path):
+    weights = (run / "last.weights.h5").read_bytes()
+    (run / "last.weights.h5").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(ValueError, match=r"last\.weights\.h5 is damaged or holds the weights of"):
-        model.load_run(out)
-    (out / "config.json").write_text("{")
+        model.load_run(run)
+    (run / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        model.load_run(out)
+        model.load_run(run)
     with pytest.raises(ValueError, match="is not a run folder: it has no config"):
         model.load_run(tmp_path)
 
@@ -276,18 +296,14 @@ def test_mixed_precision_trains_and_predicts_float32(config, tmp_path):
 
 
 def test_the_jax_backend_trains(folder, tmp_path):
-    assert start(tmp_path / "run", folder, backend="jax").wait() == 0
+    assert start(tmp_path / "run", folder, **tiny.JAX).wait() == 0
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["backend"] == "jax"
     # What one backend wrote, the other reads.
     assert all(np.isfinite(weight).all() for weight in weights_of(tmp_path / "run"))
 
 
-def test_published_weights_are_half_as_large_and_predict_the_same(
-    config, tmp_path, monkeypatch, toys
-):
-    run = tmp_path / "run"
-    training.train(config, run, progress=False)
+def test_published_weights_are_half_as_large_and_predict_the_same(run, tmp_path, monkeypatch, toys):
     monkeypatch.setattr(model, "PRETRAINED", tmp_path / "weights")
     training.publish(run, model.PRETRAINED / "mine")
     gray = toys["images"][:2] / np.float32(255)
@@ -317,9 +333,8 @@ def test_published_weights_are_half_as_large_and_predict_the_same(
         training.publish(tmp_path, tmp_path / "out")
 
 
-def test_weights_beyond_float16_are_not_published(config, tmp_path):
-    run, out = tmp_path / "run", tmp_path / "out"
-    training.train(config, run, progress=False)
+def test_weights_beyond_float16_are_not_published(run, tmp_path):
+    out = tmp_path / "out"
     with h5py.File(run / "last.weights.h5", "a") as file:
         found = []
         file["layers"].visititems(lambda _, item: found.append(item))
@@ -336,9 +351,8 @@ def test_hosts_with_other_examples_are_told_apart(key, config, toys):
     assert checksums[0] == checksums[1] != checksums[2]
 
 
-def test_a_kept_record_has_no_weights_and_no_paths_of_the_machine(config, tmp_path):
-    run, kept = tmp_path / "run", tmp_path / "results" / "multitask-seed0"
-    training.train(config, run, progress=False)
+def test_a_kept_record_has_no_weights_and_no_paths_of_the_machine(run, tmp_path):
+    kept = tmp_path / "results" / "multitask-seed0"
     path = run / "config.json"
     path.write_text(path.read_text().replace('"none"', '"/home/somebody/encoder.weights.h5"'))
     training.keep_record(run, kept)
