@@ -18,9 +18,10 @@ How fast colorseg is, each figure against a peer that ran in turns with it, on t
 `python -m benchmarks` wrote this page and `results.json`; nothing here was typed. The peers in
 PyTorch need `pip install -e ".[benchmarks]"`. Let nothing else run meanwhile.
 
-"Result" is the median over the repetitions, the brackets are the smallest and the largest. Where it
-says "x", it is how many times as fast ours is as the peer. Behind each contestant stands its time
-for one photograph.
+"Result" is the median over the repetitions, the brackets are the smallest and the largest. What
+takes long is repeated less often than is said below, what is quick more often. Where a result says
+"x", it is how many times as fast ours is as the peer. Behind each contestant stands its time for
+one photograph.
 """
 
 

@@ -123,10 +123,10 @@ training.train(config, sys.argv[1])
 """
 
 
-def start(out, folder, **environment):
+def start(out, folder, *, backend="tensorflow"):
     return subprocess.Popen(
         [sys.executable, "-c", RUN, str(out), folder, os.path.dirname(__file__)],
-        env={**os.environ, **environment},
+        env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -209,10 +209,10 @@ def test_averaged_weights_are_saved_and_survive_a_kill(config, tmp_path, monkeyp
         begin(self, epoch, logs)
 
     monkeypatch.setattr(training._Record, "on_epoch_begin", noted)
-    plain, _ = train("plain", 0.0)
+    last, _ = train("plain", 0.0)
     monkeypatch.setattr(training._Record, "on_epoch_begin", begin)
     averages, unbroken = train("averaged", 0.75)
-    for first, second, third, average in zip(*before[1:], plain, averages, strict=True):
+    for first, second, third, average in zip(*before[1:], last, averages, strict=True):
         expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
         np.testing.assert_allclose(average, expected, atol=1e-6)
 
@@ -296,7 +296,7 @@ def test_mixed_precision_trains_and_predicts_float32(config, tmp_path):
 
 
 def test_the_jax_backend_trains(folder, tmp_path):
-    assert start(tmp_path / "run", folder, **tiny.JAX).wait() == 0
+    assert start(tmp_path / "run", folder, backend="jax").wait() == 0
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["backend"] == "jax"
     # What one backend wrote, the other reads.

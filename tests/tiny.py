@@ -12,13 +12,6 @@ OPTIONS = {
     "batch_size": 8,
 }
 
-# Variables of the environment for JAX, whose compiler need not try hard for so little.
-JAX = {
-    "KERAS_BACKEND": "jax",
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-}
-
 
 def _build(*, include_top, weights, input_shape):
     x = inputs = keras.Input(input_shape)
